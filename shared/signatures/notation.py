@@ -12,6 +12,7 @@ import base64
 import binascii
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain as chained
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -19,8 +20,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID, SignatureAlgorithmOID
 from msgspec import Meta
 
 from shared.domain.errors import Malformed
@@ -43,6 +44,19 @@ _ALGORITHMS: dict[str, tuple[str, HashAlgorithm]] = {
 }
 """The JWS algorithm and hash for a key: signature-specification.md#algorithm-selection."""
 
+_HASHES = (SHA256, SHA384, SHA512)
+_SIGNED_WITH = {
+    SignatureAlgorithmOID.RSA_WITH_SHA256,
+    SignatureAlgorithmOID.RSA_WITH_SHA384,
+    SignatureAlgorithmOID.RSA_WITH_SHA512,
+    SignatureAlgorithmOID.RSASSA_PSS,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512,
+}
+"""How certificates may be signed; with PSS, the hash is a parameter of its own."""
+
+_EVALUATED = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
 _OTHER_PURPOSES = {
     ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     ExtendedKeyUsageOID.SERVER_AUTH,
@@ -163,9 +177,10 @@ class NotationExaminer:
 
 def _identity(index: int, text: str) -> dict[str, str]:
     """The attributes that a trusted identity needs; none for `*`."""
-    if problem := identity_problem(text):
-        raise Malformed(f"notation.identities.{index}", problem)
-    return {} if text == "*" else parse_subject(text) or {}
+    problem, attributes = identity_problem(text), {} if text == "*" else parse_subject(text)
+    if problem or attributes is None:
+        raise Malformed(f"notation.identities.{index}", problem or "cannot be parsed")
+    return attributes
 
 
 def _values(certificate: x509.Certificate, name: str) -> list[str]:
@@ -234,11 +249,25 @@ def _require_chain(chain: list[x509.Certificate]) -> None:
             certificate.verify_directly_issued_by(issuer)
         except (ValueError, TypeError, InvalidSignature) as error:
             raise Unverified(f"{_name(certificate)} is not issued by {_name(issuer)}: the chain is broken") from error
-        if isinstance(certificate.signature_hash_algorithm, SHA1):
-            raise Unverified(f"{_name(certificate)} is signed with SHA-1")
-        problem = next(_authority_problems(certificate, number - 1) if number else _leaf_problems(certificate), "")
-        if problem:
+        own = _authority_problems(certificate, number - 1) if number else _leaf_problems(certificate)
+        if problem := next(chained(_common_problems(certificate), own), ""):
             raise Unverified(f"{_name(certificate)} {problem}")
+
+
+def _common_problems(certificate: x509.Certificate) -> Iterator[str]:
+    """Why a certificate is unfit, wherever in a chain it is.
+
+    The specification ignores all extensions but three. A limit that an authority was given counts here: what is not
+    evaluated is not believed (https://www.rfc-editor.org/rfc/rfc5280#section-4.2).
+    """
+    algorithm = certificate.signature_algorithm_oid
+    if algorithm not in _SIGNED_WITH or not isinstance(certificate.signature_hash_algorithm, _HASHES):
+        yield f"is signed with {algorithm.dotted_string}, not with RSA or ECDSA and SHA-256, SHA-384 or SHA-512"
+    for one in certificate.extensions:
+        if one.critical and one.oid not in _EVALUATED:
+            yield f"has the critical extension {one.oid.dotted_string}, which is not evaluated here"
+        elif one.oid == ExtensionOID.NAME_CONSTRAINTS:
+            yield "limits the names below it, which is not evaluated here"
 
 
 def _authority_problems(certificate: x509.Certificate, below: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.hashes import SHA3_256, SHA224, SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -47,7 +47,10 @@ def b64url(data: bytes) -> str:
 
 @dataclass(kw_only=True)
 class Certificate:
-    """What a certificate says; each field may be other than it should be."""
+    """What a certificate says; each field may be other than it should be.
+
+    `further` are extensions, and whether each is critical.
+    """
 
     subject: Mapping[str, str] | list[tuple[str, str]]
     usage: tuple[int, ...] = SIGNING
@@ -55,6 +58,8 @@ class Certificate:
     authority: bool | None = None
     path_length: int | None = None
     purposes: tuple[x509.ObjectIdentifier, ...] = (ExtendedKeyUsageOID.CODE_SIGNING,)
+    further: tuple[tuple[x509.ExtensionType, bool], ...] = ()
+    hashed: SHA224 | SHA256 | SHA3_256 = field(default_factory=SHA256)
     begins: datetime = NOW - timedelta(days=30)
     ends: datetime = NOW + timedelta(days=30)
 
@@ -72,7 +77,9 @@ class Certificate:
             builder = builder.add_extension(usage, critical=self.usage_critical)
         if self.purposes:
             builder = builder.add_extension(x509.ExtendedKeyUsage(self.purposes), critical=False)
-        return builder.sign(by, SHA256())
+        for extension, critical in self.further:
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(by, self.hashed)
 
 
 def an_authority(title: str, **changes: Any) -> Certificate:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA3_256, SHA224
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from msgspec.structs import replace
 
@@ -96,6 +98,10 @@ def _leaf(**changes: object) -> Attached:
     return NOTARY.sign(IMAGE, NOTARY.chain(**changes))
 
 
+NAMES = x509.NameConstraints([x509.DNSName("acme.example")], None)
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
+
+
 EXPIRED = {
     "crit": ["io.cncf.notary.signingScheme", "io.cncf.notary.expiry"],
     "io.cncf.notary.expiry": NOW.isoformat(),
@@ -148,10 +154,28 @@ EXPIRED = {
         (_authority(authority=None), "is no certificate authority (basic constraints)"),
         (_authority(usage=(0,)), "is not for signing certificates (key usage)"),
         (_authority(ends=NOW - timedelta(hours=1)), "CN=middle,O=acme is valid from"),
+        (
+            _authority(further=((NAMES, True),)),
+            "CN=middle,O=acme has the critical extension 2.5.29.30, which is not evaluated here",
+        ),
+        (_authority(further=((NAMES, False),)), "CN=middle,O=acme limits the names below it, which is not evaluated"),
+        (_leaf(further=((UNKNOWN, True),)), "has the critical extension 1.3.6.1.4.1.99999.1, which is not evaluated"),
+        (_authority(hashed=SHA224()), "CN=middle,O=acme is signed with 1.2.840.10045.4.3.1, not with RSA or ECDSA"),
+        (_leaf(hashed=SHA224()), "CN=release,O=acme,ST=WA,C=US is signed with 1.2.840.10045.4.3.1"),
+        (_leaf(hashed=SHA3_256()), "CN=release,O=acme,ST=WA,C=US is signed with 2.16.840.1.101.3.4.3.10"),
     ],
 )
 def test_what_does_not_count_says_why(one: Attached, why: str) -> None:
     assert why in reason(one)
+
+
+def test_an_extension_that_is_not_critical_does_no_harm() -> None:
+    assert verified(_leaf(further=((UNKNOWN, False),))).signed
+
+
+def test_a_chain_of_rsa_counts() -> None:
+    notary = Notary(*(rsa.generate_private_key(65537, 2048) for _ in range(3)))
+    assert verified(notary.sign(IMAGE), by=notary).signed
 
 
 def test_an_authority_that_allows_none_below_it_has_none_below_it() -> None:
@@ -174,6 +198,12 @@ def test_roots_that_cannot_be_used_are_an_error_of_the_rule() -> None:
     with pytest.raises(Malformed, match="has no certificates in PEM") as caught:
         require_usable(trust, NOW)
     assert caught.value.field == "notation.certificates"
+
+
+@pytest.mark.parametrize("identity", ["x509.subject:", "x509.subject: C=US, ST=WA, O", "C=US, ST=WA, O=acme", ""])
+def test_an_identity_that_cannot_be_parsed_trusts_nobody(identity: str) -> None:
+    with pytest.raises(Malformed, match=r"is not a list of attributes|is neither"):
+        require_usable(Trust(notation=NOTARY.trust(identity)), NOW)
 
 
 def test_an_attribute_that_no_certificate_has_is_an_error_of_the_rule() -> None:
