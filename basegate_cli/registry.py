@@ -28,6 +28,10 @@ _LIMIT_BYTES = 4 * 1024 * 1024
 
 _PAGES = 20
 _REDIRECTS = 3
+_HOST = re.compile(r"(?:(?=.*[.:]|localhost\Z)[A-Za-z0-9.-]+|\[::1\])(?::(?P<port>[0-9]{1,5}))?")
+"""A host that is no part of a repository: it has a dot or a port, or is `localhost`."""
+
+_LAST_PORT = 65535
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFESTS = (
@@ -35,6 +39,11 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_NO_API = frozenset(range(400, 500)) - {401, 403, 429}
+"""The answers of registries that do not know what was asked for: some have no 404 for it."""
+
+_URL = re.compile(r"[!-~]{1,8192}")
+_TOKEN = re.compile(r"[!-~]{1,32768}")
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _DOCKER_HUB = "docker.io"
 _REFRESH_TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 (a user)
@@ -82,11 +91,8 @@ def parse_image(text: str) -> Image:
         Refused: it is not the name of an image in a registry.
     """
     host, slash, rest = text.partition("/")
-    if (
-        not slash
-        or not re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[::1\]:[0-9]{1,5}", host)
-        or not re.search(r"[.:]|^localhost$", host)
-    ):
+    named = _HOST.fullmatch(host)
+    if not slash or named is None or not 0 < int(named["port"] or 443) <= _LAST_PORT:
         raise Refused(f"{text!r} does not begin with a registry: name the image like registry.azurecr.io/node:20")
     rest, _, digest = rest.partition("@")
     repository, _, tag = rest.partition(":")
@@ -154,21 +160,22 @@ class Registry:
             Refused, Unreached: they cannot be read.
         """
         path = f"{repository}/referrers/{digest}?{urllib.parse.urlencode({'artifactType': artifact_type})}"
+        answer = self._get(path, _INDEX, _NO_API)
+        if answer.status != 200:
+            answer = self._get(f"{repository}/manifests/{digest.replace(':', '-')}", _INDEX, frozenset((404,)))
         for _ in range(_PAGES):
-            answer = self._get(path, _INDEX, missing=True)
-            if answer.status == 404:
-                answer = self._get(f"{repository}/manifests/{digest.replace(':', '-')}", _INDEX, missing=True)
             yield from (one for one in _descriptors(answer) if one.get("artifactType") == artifact_type)
             following = _NEXT.search(answer.headers.get("Link", ""))
             if following is None:
                 return
-            target = urllib.parse.urljoin(self._base + path, following[1])
+            target = self._joined(self._base + path, following[1])
             if not target.startswith(self._base):
                 return
             path = target.removeprefix(self._base)
+            answer = self._get(path, _INDEX)
 
-    def _get(self, path: str, accept: str, *, missing: bool = False) -> _Answer:
-        """The answer to a request; with a token if the registry asks for one. `missing`: 404 is an answer."""
+    def _get(self, path: str, accept: str, expected: frozenset[int] = frozenset()) -> _Answer:
+        """The answer to a request, of 200 or of an expected status; with a token if the registry asks for one."""
         url, headers = self._base + path, {"Accept": accept}
         answer = self._open(url, headers | self._authorized())
         if answer.status == 401:
@@ -177,9 +184,9 @@ class Registry:
         for _ in range(_REDIRECTS):
             if answer.status not in (301, 302, 303, 307, 308):
                 break
-            url = urllib.parse.urljoin(url, answer.headers.get("Location", ""))
+            url = self._joined(url, answer.headers.get("Location", ""))
             answer = self._open(self._safe(url), headers)  # without the token: it is another host's
-        if answer.status == 200 or (missing and answer.status == 404):
+        if answer.status == 200 or answer.status in expected:
             return answer
         raise Refused(self._error_of(answer.status, path))
 
@@ -205,9 +212,12 @@ class Registry:
         answer = self._open(f"{realm}{'&' if '?' in realm else '?'}{query}", headers)
         try:
             granted = json.loads(answer.body) if answer.status == 200 else {}
-            return f"Bearer {granted.get('token') or granted['access_token']}"
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise Refused(self._error_of(answer.status if answer.status != 200 else 401, "a token")) from None
+            token = granted.get("token") or granted["access_token"]
+            if _TOKEN.fullmatch(token):
+                return f"Bearer {token}"
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            pass
+        raise Refused(self._error_of(answer.status if answer.status != 200 else 401, "a token"))
 
     def _is_own(self, url: str) -> bool:
         """Whether a URL is at the registry's host, or in the same domain: auth.docker.io for docker.io."""
@@ -220,22 +230,40 @@ class Registry:
         Raises:
             Refused: it is neither.
         """
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme == "https" or (self._is_local and parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        try:
+            parts = urllib.parse.urlsplit(url)
+            scheme, host = parts.scheme, parts.hostname if parts.port != 0 else None
+        except ValueError:  # brackets or a port that are none
+            scheme, host = "", None
+        if (scheme == "https" and host) or (self._is_local and scheme == "http" and host in _LOOPBACK):
             return url
-        raise Refused(f"{self._host} sends on to {url[:200]}, which is not https")
+        raise Refused(f"{self._host} sends on to {url[:200]!r}, which is no https URL")
+
+    def _joined(self, url: str, to: str) -> str:
+        """A URL that may be relative to another. Raises `Refused` if it is none."""
+        try:
+            return urllib.parse.urljoin(url, to)
+        except ValueError:
+            raise Refused(f"{self._host} sends on to {to[:200]!r}, which is no https URL") from None
 
     def _open(self, url: str, headers: dict[str, str]) -> _Answer:
+        if not _URL.fullmatch(url):
+            raise Refused(f"{self._host} names a URL that cannot be requested: {url[:200]!r}")
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 (https, or this machine)
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-                return _read(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return _read(error)
+            return _read(self._opened(request))
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise Unreached(f"{self._host} cannot be reached: {reason}") from None
+        except ValueError:  # of the name's encoding
+            raise Refused(f"{urllib.parse.urlsplit(url).hostname!r} is not the name of a host") from None
+
+    def _opened(self, request: urllib.request.Request) -> Any:
+        """The answer to a request, be it an error."""
+        try:
+            return self._opener.open(request, timeout=_TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            return error
 
     def _error_of(self, status: int, path: str) -> str:
         what = f"{self._host}/{path.partition('?')[0]}"
@@ -246,10 +274,12 @@ class Registry:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect by itself, which would send the token along."""
+    """Follows no redirect by itself, which would send the token along; and parses no URL of one."""
 
-    def redirect_request(self, *_: object) -> None:
+    def http_error_302(self, *_: object) -> None:  # type: ignore[override]
         return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302  # type: ignore[assignment]
 
 
 def _read(answer: Any) -> _Answer:
@@ -258,7 +288,8 @@ def _read(answer: Any) -> _Answer:
     Raises:
         Refused: it is larger.
     """
-    body = answer.read(_LIMIT_BYTES + 1)
+    with answer:
+        body = answer.read(_LIMIT_BYTES + 1)
     if len(body) > _LIMIT_BYTES:
         raise Refused(f"the registry sent more than {_LIMIT_BYTES} bytes")
     return _Answer(answer.status, answer.headers, body)

@@ -23,7 +23,8 @@ from basegate_cli.registry import Image, Refused, Registry, login_for, parse_ima
 from shared.attestation.envelope import BUNDLE_TYPE, Keys, Unproven, load_keys
 from shared.attestation.proof import Proof, proof
 from shared.attestation.statement import Check, Decision
-from shared.domain.image import Digest
+from shared.domain.errors import Malformed
+from shared.domain.image import Digest, parse_digest
 
 _MOST = 200
 """How many attestations of an image are read."""
@@ -98,10 +99,12 @@ def _bundle(registry: Registry, repository: str, subject: str, descriptor: dict[
         Refused: it has none.
     """
     try:
-        _, body = registry.manifest(repository, str(descriptor["digest"]))
+        _, body = registry.manifest(repository, parse_digest(descriptor["digest"]))
         manifest = json.loads(body)
         (layer,) = manifest["layers"]
-        about, media_type, digest = manifest["subject"]["digest"], layer["mediaType"], str(layer["digest"])
+        about, media_type, digest = manifest["subject"]["digest"], layer["mediaType"], parse_digest(layer["digest"])
+    except Malformed as error:
+        raise Refused(f"what is listed for it is no artifact: {error}") from None
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         raise Refused("its manifest is not that of an attestation") from None
     if about != subject or media_type != BUNDLE_TYPE:

@@ -34,15 +34,16 @@ def digest_of(content: bytes) -> str:
 class Double:
     """A registry with one image, and what is attached to it.
 
-    `page` is the size of a page of that list, `by_tag` says that there is no referrers API, `password` gets a token,
-    `realm` where tokens are; `moved` has the blobs that are elsewhere. `seen` has the requests and their authorization.
+    `page` is the size of a page of that list, `by_tag` says that there is no referrers API, for which the answer is
+    `no_api`; `password` gets a `token`, `realm` is where tokens are; `moved` has the blobs that are elsewhere, at
+    `location` or at a right place. `seen` has the requests and their authorization.
     """
 
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {digest_of(IMAGE): IMAGE}
         self.listed: list[dict[str, Any]] = []
         self.by_tag, self.password, self.realm, self.moved = False, "", "", set[str]()
-        self.page = 1000
+        self.page, self.no_api, self.location, self.token = 1000, 404, "", "a-token"
         self.seen: list[tuple[str, str]] = []
         double = self
 
@@ -74,7 +75,8 @@ class Double:
         authorization = request.headers.get("Authorization", "")
         self.seen.append((path, authorization))
         if path == "/token":
-            return self._send(request, 200 if authorization == self._basic else 401, b'{"access_token": "a-token"}')
+            body = json.dumps({"access_token": self.token}).encode()
+            return self._send(request, 200 if authorization == self._basic else 401, body)
         if self.password and path.startswith("/v2/") and authorization != "Bearer a-token":
             challenge = (
                 f'Bearer realm="{self.realm or f"http://{self.host}/token"}",service="s",scope="repository:node:pull"'
@@ -82,7 +84,7 @@ class Double:
             return self._send(request, 401, b"{}", {"WWW-Authenticate": challenge})
         name = path.rpartition("/")[2]
         if "/blobs/" in path and name in self.moved:
-            return self._send(request, 307, b"", {"Location": f"http://{self.host}/elsewhere/{name}"})
+            return self._send(request, 307, b"", {"Location": self.location or f"http://{self.host}/elsewhere/{name}"})
         if "/referrers/" in path or name == digest_of(IMAGE).replace(":", "-"):
             return self._list(request, query, is_api="/referrers/" in path)
         found = IMAGE if name == "20" else self.content.get(name)
@@ -94,7 +96,7 @@ class Double:
 
     def _list(self, request: BaseHTTPRequestHandler, query: str, *, is_api: bool) -> None:
         if is_api is self.by_tag:
-            return self._send(request, 404, b"{}")
+            return self._send(request, self.no_api if is_api else 404, b"{}")
         start = int(query.partition("from=")[2] or 0)
         shown, rest = self.listed[start : start + self.page], self.listed[start + self.page :]
         more = {"Link": f"<{request.path.partition('?')[0]}?from={start + self.page}>; rel=next"} if rest else {}
@@ -243,11 +245,92 @@ def test_a_flood_that_hides_the_record_is_said(run: Run, double: Double, made: A
     assert "sha256:000000000000" in err
 
 
-def test_a_registry_without_the_referrers_api_is_asked_for_the_tag(run: Run, double: Double, made: Any) -> None:
-    double.by_tag = True
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 415])
+def test_a_registry_without_the_referrers_api_is_asked_for_the_tag(
+    run: Run, double: Double, made: Any, status: int
+) -> None:
+    double.by_tag, double.no_api = True, status
     for bundle in made[0]:
         double.attach(bundle)
     assert run()[0] == 0
+
+
+@pytest.mark.parametrize(("status", "why"), [(403, "refuses access"), (429, "answers 429"), (500, "answers 500")])
+def test_a_registry_that_does_not_let_its_list_be_read_is_told(run: Run, double: Double, status: int, why: str) -> None:
+    double.by_tag, double.no_api = True, status
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert why in err
+
+
+STRANGE = ["sha256:a b", "sha256:\u00e4", f"sha256:{'0' * 63}/", "\n", 1, None]
+
+
+@pytest.mark.parametrize("digest", STRANGE)
+def test_a_layer_or_an_artifact_with_a_digest_that_is_none_proves_nothing(
+    run: Run, double: Double, made: Any, digest: Any
+) -> None:
+    layer = {"mediaType": BUNDLE, "digest": digest, "size": 1}
+    body = json.dumps({"subject": {"digest": digest_of(IMAGE)}, "layers": [layer]}).encode()
+    double.content[digest_of(body)] = body
+    double.listed += [{"digest": digest_of(body), "artifactType": BUNDLE}, {"digest": digest, "artifactType": BUNDLE}]
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert err.count("is not a digest (sha256: and 64 hexadecimal digits)") == 2
+    for bundle in made[0]:
+        double.attach(bundle)
+    assert run()[0] == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[", "https://", "https://r.example:99999/", "https://r.example:x/", "ftp://r/"]
+)
+def test_a_realm_or_a_location_that_is_no_url_is_refused(run: Run, double: Double, made: Any, url: str) -> None:
+    for bundle in made[0]:
+        double.moved.add(double.attach(bundle))
+    double.location = url
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert f"sends on to {url!r}, which is no https URL" in err
+    double.password, double.realm = "hunter2", url
+    assert run()[:2] == (1, "")
+
+
+@pytest.mark.parametrize("path", ["\u00e4", "a b", "x" * 9000])
+def test_a_url_that_cannot_be_requested_is_refused(run: Run, double: Double, made: Any, path: str) -> None:
+    for bundle in made[0]:
+        double.moved.add(double.attach(bundle))
+    double.location = f"http://{double.host}/{path}"
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert "names a URL that cannot be requested" in err
+
+
+def test_a_host_that_is_none_is_refused(run: Run, double: Double, made: Any) -> None:
+    double.password, double.realm = "hunter2", "https://a..b/token"
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert "'a..b' is not the name of a host" in err
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nX-Injected: 1", "\u00e4", "", 1, None])
+def test_a_token_that_is_none_is_refused(run: Run, double: Double, monkeypatch: pytest.MonkeyPatch, token: Any) -> None:
+    monkeypatch.setenv("BASEGATE_REGISTRY_PASSWORD", "hunter2")
+    double.password, double.token = "hunter2", token
+    code, out, err = run("--username", "ann")
+    assert (code, out) == (1, "")
+    assert "refuses access to a token" in err
+
+
+def test_an_error_that_breaks_off_is_no_traceback(run: Run, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(500)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+
+    monkeypatch.setattr(double, "answer", broken)
+    code, _, err = run()
+    assert (code, "cannot be reached" in err) == (3, True)
 
 
 def test_the_password_gets_a_token_and_goes_nowhere_else(
@@ -272,7 +355,7 @@ def test_the_password_gets_a_token_and_goes_nowhere_else(
         "asks to send the password to https://tokens.example.com/, which is not its own" in run("--username", "ann")[2]
     )
     double.realm = "http://tokens.example.com/"
-    assert "which is not https" in run("--username", "ann")[2]
+    assert "which is no https URL" in run("--username", "ann")[2]
 
 
 def test_the_login_of_docker_is_used(run: Run, double: Double, made: Any, tmp_path: Path) -> None:
@@ -313,6 +396,9 @@ def test_only_keys_of_the_file_are_trusted(run: Run, double: Double, made: Any) 
     [
         ("r.azurecr.io/node", ("r.azurecr.io", "node", "latest")),
         ("localhost:5000/a/b:1.2", ("localhost:5000", "a/b", "1.2")),
+        ("localhost/a", ("localhost", "a", "latest")),
+        ("team:5000/a", ("team:5000", "a", "latest")),
+        ("[::1]:5000/a", ("[::1]:5000", "a", "latest")),
         (f"R.azurecr.io/node:1@{digest_of(IMAGE)}", ("r.azurecr.io", "node", digest_of(IMAGE))),
     ],
 )
@@ -320,7 +406,13 @@ def test_the_name_of_an_image_is_parsed(text: str, image: tuple[str, str, str]) 
     assert parse_image(text) == image
 
 
-@pytest.mark.parametrize("text", ["node", "node:20", "library/node:20", "r.io/", "r.io/Node", "r.io/n:a b", "r.io/n@x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "node", "node:20", "library/node:20", "r.io/", "r.io/Node", "r.io/n:a b", "r.io/n@x", "r.io:99999/n",
+        "r.io:0/n", "r.io:/n", "[::1/n",
+    ],
+)  # fmt: skip
 def test_what_names_no_image_in_a_registry_is_refused(text: str) -> None:
     with pytest.raises(Refused, match=r"does not begin with a registry|is not the name of an image"):
         parse_image(text)
