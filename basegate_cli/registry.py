@@ -32,6 +32,7 @@ _HOST = re.compile(r"(?:(?=.*[.:]|localhost\Z)[A-Za-z0-9.-]+|\[::1\])(?::(?P<por
 """A host that is no part of a repository: it has a dot or a port, or is `localhost`."""
 
 _LAST_PORT = 65535
+_ADDRESS = re.compile(r"[0-9.]+")
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFESTS = (
@@ -119,11 +120,11 @@ def login_for(host: str, user: str, password: str) -> Login:
 
 
 class Registry:
-    """One registry."""
+    """One registry; `token_server` is a host besides its own that may get the password."""
 
-    def __init__(self, host: str, login: Login) -> None:
+    def __init__(self, host: str, login: Login, token_server: str = "") -> None:
         name = urllib.parse.urlsplit(f"//{host}").hostname or ""
-        self._is_local = name in _LOOPBACK
+        self._is_local, self._name, self._token_server = name in _LOOPBACK, name, token_server.lower()
         self._host, self._login, self._authorization = host, login, ""
         api = "registry-1.docker.io" if host == _DOCKER_HUB else host
         self._base = f"{'http' if self._is_local else 'https'}://{api}/v2/"
@@ -206,7 +207,10 @@ class Registry:
             return ""
         realm = self._safe(asked["realm"])
         if self._login.user and not self._is_own(realm):
-            raise Refused(f"{self._host} asks to send the password to {realm}, which is not its own")
+            raise Refused(
+                f"{self._host} asks to send the password to {realm}, which may be somebody else's: "
+                "if you trust that host, name it with --token-server"
+            )
         query = urllib.parse.urlencode({name: asked[name] for name in ("service", "scope") if name in asked})
         headers = {"Authorization": self._login.header} if self._login.user else {}
         answer = self._open(f"{realm}{'&' if '?' in realm else '?'}{query}", headers)
@@ -220,9 +224,16 @@ class Registry:
         raise Refused(self._error_of(answer.status if answer.status != 200 else 401, "a token"))
 
     def _is_own(self, url: str) -> bool:
-        """Whether a URL is at the registry's host, or in the same domain: auth.docker.io for docker.io."""
-        there, here = (urllib.parse.urlsplit(one).hostname or "" for one in (url, self._base))
-        return there == here or there.split(".")[-2:] == here.split(".")[-2:]
+        """Whether a URL is at the registry's host or at the named token server, above it or below it.
+
+        Below docker.io is auth.docker.io, and above registry.gitlab.com gitlab.com, whose owner could take its place
+        anyway. Hosts beside it may be anybody's: contoso.azurecr.io and fabrikam.azurecr.io.
+        """
+        there, here = urllib.parse.urlsplit(url).hostname or "", self._name
+        if there in (here, self._token_server):
+            return True
+        longer, shorter = (there, here) if len(there) > len(here) else (here, there)
+        return longer.endswith(f".{shorter}") and "." in shorter and not _ADDRESS.fullmatch(shorter)
 
     def _safe(self, url: str) -> str:
         """A URL that may be followed: https, or this machine if the registry is on it.

@@ -38,6 +38,9 @@ def verify(
     ],
     key_id: Annotated[str, typer.Option(help="Trust only this one of the keys.")] = "",
     username: Annotated[str, typer.Option(help="A user of the registry (default: docker's login).")] = "",
+    token_server: Annotated[
+        str, typer.Option(help="A host other than the registry's that may get the password, for a token.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print what is proven as JSON.")] = False,
 ) -> None:
     """Verify the decision record of an image: who decided what, when, and on what evidence.
@@ -47,7 +50,8 @@ def verify(
     Exit codes: 0 proven, 1 not proven, 3 the registry cannot be reached.
     """
     named = parse_image(image)
-    registry = Registry(named.host, login_for(named.host, username, _password() if username else ""))
+    login = login_for(named.host, username, _password() if username else "")
+    registry = Registry(named.host, login, token_server)
     digest, _ = registry.manifest(named.repository, named.reference)
     refused: list[str] = []
     proofs = list(_proofs(registry, named, digest, _trusted(key, key_id), refused))

@@ -351,11 +351,33 @@ def test_the_password_gets_a_token_and_goes_nowhere_else(
     elsewhere = [header for path, header in double.seen if path.startswith("/elsewhere/")]
     assert elsewhere == ["", ""]
     double.realm = "https://tokens.example.com/"
-    assert (
-        "asks to send the password to https://tokens.example.com/, which is not its own" in run("--username", "ann")[2]
-    )
+    asks = "asks to send the password to https://tokens.example.com/, which may be somebody else's"
+    assert asks in run("--username", "ann")[2]
+    double.realm = f"http://127.0.0.1:{double.host.partition(':')[2]}/token"
+    assert "which may be somebody else's" in run("--username", "ann")[2]
+    assert run("--username", "ann", "--token-server", "127.0.0.1")[0] == 0
     double.realm = "http://tokens.example.com/"
     assert "which is no https URL" in run("--username", "ann")[2]
+
+
+@pytest.mark.parametrize(
+    ("host", "realm", "gets_it"),
+    [
+        ("contoso.azurecr.io", "https://contoso.azurecr.io/oauth2/token", True),
+        ("docker.io", "https://auth.docker.io/token", True),
+        ("registry.gitlab.com", "https://gitlab.com/jwt/auth", True),
+        ("registry.example.com:5000", "https://registry.example.com:8443/token", True),
+        ("contoso.azurecr.io", "https://fabrikam.azurecr.io/oauth2/token", False),
+        ("contoso.azurecr.io", "https://contoso.azurecr.io.evil.example/", False),
+        ("contoso.azurecr.io", "https://evilcontoso.azurecr.io/", False),
+        ("contoso.azurecr.io", "https://contoso.azurecr.io@evil.example/", False),
+        ("registry.acme.co.uk", "https://evil.co.uk/", False),
+        ("registry.example.com", "https://com/", False),
+        ("10.0.0.1", "https://0.0.1/", False),
+    ],
+)
+def test_a_password_is_for_the_registry_and_its_own_domain(host: str, realm: str, *, gets_it: bool) -> None:
+    assert Registry(host, Login("ann", "hunter2"))._is_own(realm) is gets_it
 
 
 def test_the_login_of_docker_is_used(run: Run, double: Double, made: Any, tmp_path: Path) -> None:
