@@ -30,13 +30,15 @@ _MOST = 200
 """How many attestations of an image are read."""
 
 
-def verify(
+def verify(  # noqa: PLR0913  (the options of a command are its parameters)
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="registry/repository:tag, or @sha256:…")],
+    *,
     key: Annotated[
         Path,
         typer.Option(exists=True, dir_okay=False, readable=True, help="The public keys that are trusted, in PEM."),
     ],
     key_id: Annotated[str, typer.Option(help="Trust only this one of the keys.")] = "",
+    gate: Annotated[str, typer.Option(help="The gate that must have decided it (default: any).")] = "",
     username: Annotated[str, typer.Option(help="A user of the registry (default: docker's login).")] = "",
     token_server: Annotated[
         str, typer.Option(help="A host other than the registry's that may get the password, for a token.")
@@ -54,7 +56,8 @@ def verify(
     registry = Registry(named.host, login, token_server)
     digest, _ = registry.manifest(named.repository, named.reference)
     refused: list[str] = []
-    proofs = list(_proofs(registry, named, digest, _trusted(key, key_id), refused))
+    found = _proofs(registry, named, digest, _trusted(key, key_id), refused)
+    proofs = [one for one in found if _is_by(one, gate, refused)]
     decided = [(one, one.decision) for one in proofs if one.decision is not None]
     name = f"{named.host}/{named.repository}@{digest}"
     if not decided:
@@ -94,6 +97,14 @@ def _proofs(registry: Registry, image: Image, digest: Digest, keys: Keys, refuse
             refused.append(f"attestation {name}: {error}")
     if next(found, None) is not None:
         refused.append(f"more than {_MOST} attestations are attached: the rest was not read")
+
+
+def _is_by(one: Proof, gate: str, refused: list[str]) -> bool:
+    """Whether a proof is no decision of another gate than the one that is asked for, if one is."""
+    if not gate or one.decision is None or one.decision.gate == gate:
+        return True
+    refused.append(f"it was decided by the gate {one.decision.gate}, not by {gate}")
+    return False
 
 
 def _bundle(registry: Registry, repository: str, subject: str, descriptor: dict[str, Any]) -> bytes:

@@ -178,6 +178,19 @@ def test_who_decided_what_and_when_is_printed_without_a_gate(run: Run, double: D
     assert [bool(one["decision"]) for one in json.loads(out)].count(True) == 1
 
 
+def test_a_decision_of_another_gate_is_not_one_of_the_gate_that_is_asked_for(
+    run: Run, double: Double, made: Any
+) -> None:
+    for bundle in made[0]:
+        double.attach(bundle)
+    code, out, _ = run("--gate", "node")
+    assert (code, "passed gate node" in out) == (0, True)
+    code, out, err = run("--gate", "nod")
+    assert (code, out) == (1, "")
+    assert "it was decided by the gate node, not by nod" in err
+    assert run("--gate", "nod", "--json")[:2] == (1, "")
+
+
 def test_one_changed_byte_is_refused_with_a_sentence(run: Run, double: Double, made: Any) -> None:
     for bundle in made[0]:
         where = bundle.index(b'"payload":"') + 200
