@@ -20,9 +20,10 @@ import typer
 
 from basegate_cli import show
 from basegate_cli.registry import Image, Refused, Registry, login_for, parse_image
-from shared.attestation.envelope import BUNDLE_TYPE, Keys, Unproven, load_keys
+from shared.attestation.envelope import Keys, Unproven, load_keys
 from shared.attestation.proof import Proof, proof
 from shared.attestation.statement import Check, Decision
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, parse_digest
 

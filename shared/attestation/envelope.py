@@ -2,9 +2,6 @@
 
 A bundle names its key by a hint only, the hash of the public key: whoever verifies it has the key from elsewhere. There
 is no certificate and no entry of a transparency log.
-
-Sources: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md,
-https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto
 """
 
 import hashlib
@@ -14,16 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from shared.attestation.statement import STATEMENT_TYPE, Statement
+from shared.domain.dsse import BUNDLE_TYPE, IN_TOTO, Bundle, Envelope, EnvelopeSignature, pae
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
-ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
-BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 Keys = Mapping[str, "EllipticCurvePublicKey"]
 """Public keys by their ids."""
@@ -35,58 +29,30 @@ class Unproven(Exception):
     """A record that proves nothing, or a key that cannot be used. The text says why, in one sentence."""
 
 
-class _Camel(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A part of a bundle. Fields that are not known are ignored when it is read."""
-
-
-class _Signature(_Camel, frozen=True, kw_only=True):
-    sig: str
-
-
-class Envelope(_Camel, frozen=True, kw_only=True):
-    """A DSSE envelope; `payload` is in base64."""
-
-    payload: str
-    payload_type: str
-    signatures: tuple[_Signature, ...]
-
-
-class _Typed(_Camel, frozen=True, kw_only=True):
+class _Typed(Struct, frozen=True, kw_only=True, rename="camel"):
     """As much of a statement as says what it is."""
 
     predicate_type: str
 
 
-class _PublicKey(_Camel, frozen=True, kw_only=True):
+class _PublicKey(Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
-class _Material(_Camel, frozen=True, kw_only=True):
+class _Material(Struct, frozen=True, kw_only=True, rename="camel"):
     public_key: _PublicKey | None = None
     tlog_entries: tuple[Any, ...] = ()
-
-
-class _Bundle(_Camel, frozen=True, kw_only=True):
-    media_type: str
-    verification_material: _Material
-    dsse_envelope: Envelope | None = field(default=None)
-
-
-def pae(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
-    """What is signed: the pre-authentication encoding of a payload and its type."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
 def bundle(statement: bytes, signature: bytes, key_id: str) -> bytes:
     """The bundle of a statement, as JSON, with the signature over its `pae`: ECDSA over P-256 with SHA-256, in DER."""
     envelope = Envelope(
         payload=b64encode(statement).decode(),
-        payload_type=PAYLOAD_TYPE,
-        signatures=(_Signature(sig=b64encode(signature).decode()),),
+        payload_type=IN_TOTO,
+        signatures=(EnvelopeSignature(sig=b64encode(signature).decode()),),
     )
     material = _Material(public_key=_PublicKey(hint=key_id))
-    made = _Bundle(media_type=BUNDLE_TYPE, verification_material=material, dsse_envelope=envelope)
+    made = Bundle(media_type=BUNDLE_TYPE, verification_material=material, dsse_envelope=envelope)
     return msgspec.json.encode(made, order="sorted")
 
 
@@ -101,7 +67,7 @@ def payload_of(content: bytes) -> bytes:
 
 def envelope_of(content: bytes) -> bytes:
     """The DSSE envelope in a bundle of our own, as JSON."""
-    return msgspec.json.encode(msgspec.json.decode(content, type=_Bundle).dsse_envelope, order="sorted")
+    return msgspec.json.encode(msgspec.json.decode(content, type=Bundle[_Material]).dsse_envelope, order="sorted")
 
 
 def predicate_type_of(content: bytes) -> str:
@@ -186,13 +152,13 @@ def _is_signed_by(key: "EllipticCurvePublicKey", signature: bytes, content: byte
 def _parsed(content: bytes) -> tuple[bytes, bytes]:
     """The payload and the signature of a bundle."""
     try:
-        parsed = msgspec.json.decode(content, type=_Bundle)
+        parsed = msgspec.json.decode(content, type=Bundle[_Material])
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Unproven(f"it is no sigstore bundle: {error}") from error
     if parsed.media_type != BUNDLE_TYPE or parsed.dsse_envelope is None:
         raise Unproven(f"it is no sigstore bundle with a DSSE envelope: its media type is {parsed.media_type[:80]!r}")
     envelope = parsed.dsse_envelope
-    if envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1:
+    if envelope.payload_type != IN_TOTO or len(envelope.signatures) != 1:
         raise Unproven("its envelope does not have one signature over an in-toto statement")
     try:
         return b64decode(envelope.payload, validate=True), b64decode(envelope.signatures[0].sig, validate=True)

@@ -6,18 +6,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from shared import VERSION
-from shared.attestation.envelope import (
-    BUNDLE_TYPE,
-    ENVELOPE_TYPE,
-    Unproven,
-    bundle,
-    envelope_of,
-    key_id,
-    pae,
-    predicate_type_of,
-)
+from shared.attestation.envelope import Unproven, bundle, envelope_of, key_id, predicate_type_of
 from shared.attestation.statement import CheckFacts, Facts, Verifier, rules_digest, statements
 from shared.domain.candidate import Candidate
+from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE, pae
 from shared.domain.errors import Rejected
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import Gate

@@ -1,7 +1,6 @@
 """Signatures of cosign: by a key, or keyless; of the older scheme, and in bundles.
 
 Sources: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md,
-https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md,
 https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 """
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from shared.domain.dsse import IN_TOTO, Bundle, pae
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest
 from shared.signatures.model import Attached, Signed, Unverified, decoded, plain
@@ -32,7 +32,6 @@ SIGNATURE, CERTIFICATE, REKOR_BUNDLE = (
 """Annotations of a layer of the older scheme."""
 
 SIMPLE_SIGNING_TYPE = "cosign container image signature"
-IN_TOTO = "application/vnd.in-toto+json"
 STATEMENTS = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
 SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 """What `cosign sign` states. Any other predicate is an attestation: it says something about the image (a failed scan,
@@ -57,24 +56,9 @@ class _SimpleSigning(msgspec.Struct):
     critical: _Critical
 
 
-class _DsseSignature(msgspec.Struct):
-    sig: str
-
-
-class _Envelope(msgspec.Struct, rename="camel"):
-    payload: str
-    payload_type: str
-    signatures: list[_DsseSignature]
-
-
 class _Material(msgspec.Struct, rename="camel"):
     certificate: msgspec.Raw = msgspec.Raw()
     x509_certificate_chain: msgspec.Raw = msgspec.Raw()
-
-
-class _Bundle(msgspec.Struct, rename="camel"):
-    verification_material: _Material
-    dsse_envelope: _Envelope | None = None
 
 
 class _Subject(msgspec.Struct):
@@ -126,12 +110,12 @@ class CosignExaminer:
         2. The envelope is signed by the pinned key, or by the key of a certificate that a pinned root vouches for.
         3. Its content is an in-toto statement that signs (no other attestation) this digest.
         """
-        bundle = decoded(one.payload, _Bundle, "the bundle")
+        bundle = decoded(one.payload, Bundle[_Material], "the bundle")
         envelope, material = bundle.dsse_envelope, bundle.verification_material
         if envelope is None or len(envelope.signatures) != 1:  # 1
             raise Unverified("the bundle has no DSSE envelope with exactly one signature")
         payload = _base64(envelope.payload, "the payload")
-        message = pae(envelope.payload_type, payload)
+        message = pae(payload, envelope.payload_type)
         signed = self._signed_by_key(one, _base64(envelope.signatures[0].sig, "the signature"), message)  # 2
         if signed is None:
             has_certificate = bool(bytes(material.certificate) or bytes(material.x509_certificate_chain))
@@ -230,12 +214,6 @@ def _is_supported(key: object) -> bool:
     return isinstance(key, ed25519.Ed25519PublicKey) or (
         isinstance(key, rsa.RSAPublicKey) and key.key_size >= _RSA_BITS
     )
-
-
-def pae(payload_type: str, payload: bytes) -> bytes:
-    """What is signed of a DSSE envelope: its pre-authentication encoding."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def _signed(one: Attached, signer: "Signer") -> Signed:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, parse_digest
 from shared.signatures.model import plain
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+BUNDLE = BUNDLE_TYPE
 NOTARY = "application/vnd.cncf.notary.signature"
 JWS, COSE = "application/jose+json", "application/cose"
 

@@ -21,7 +21,7 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 from sigstore_models.bundle.v1 import Bundle
 
 from shared import VERSION
-from shared.attestation.envelope import BUNDLE_TYPE, Unproven, bundle, key_id, load_keys, pae, payload_of
+from shared.attestation.envelope import Unproven, bundle, key_id, load_keys, payload_of
 from shared.attestation.proof import proof
 from shared.attestation.statement import (
     DECISION_TYPE,
@@ -38,6 +38,7 @@ from shared.attestation.statement import (
 )
 from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import Candidate, CandidateState, FoundBy, Verdict, new_attempt
+from shared.domain.dsse import BUNDLE_TYPE, pae
 from shared.domain.image import ImageRef, Tag, parse_repository
 from shared.domain.promotion import Promotion, new_promotion
 from shared.settings import APP_ROOT

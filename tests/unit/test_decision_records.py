@@ -9,10 +9,11 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from shared.attestation.envelope import BUNDLE_TYPE, load_keys
+from shared.attestation.envelope import load_keys
 from shared.attestation.proof import Proof, proof
 from shared.attestation.statement import DECISION_TYPE, SUMMARY_TYPE, rules_digest
 from shared.checks.approval import ApprovalCheck
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import BasegateError, Misconfigured, Retry
 from shared.domain.image import Digest
 from shared.domain.policy import RegistryRule
