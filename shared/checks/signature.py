@@ -241,7 +241,7 @@ def _result(result: SignatureResult, source: _Source) -> CheckResult:
 
 
 def _failure(result: SignatureResult, source: _Source) -> str:
-    left_out, refused = source.left_out + result.left_out, result.refused
+    left_out, refused = source.left_out, result.refused
     why = []
     if refused:
         why.append(f"{len(refused)} {'was' if len(refused) == 1 else 'were'} refused, {refused[0]}")

@@ -10,7 +10,7 @@ from msgspec import Struct
 T = TypeVar("T")
 
 SIGNATURES_LIMIT = 50
-"""How many signatures of one digest are examined: whoever may push to a repository can attach any number."""
+"""How many signatures of one digest are read: whoever may push to a repository can attach any number."""
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 """The maximum size of a signature, or of a bundle. Cosign's have about 10 kB."""
@@ -51,11 +51,10 @@ class Refused(Struct, frozen=True):
 
 
 class SignatureResult(Struct, frozen=True, kw_only=True):
-    """The first valid signature of a digest, those that were refused before it, and how many were not examined."""
+    """The first valid signature of a digest, and those that were refused before it."""
 
     signed: Signed | None = None
     refused: tuple[Refused, ...] = ()
-    left_out: int = 0
 
 
 class Unverified(Exception):
