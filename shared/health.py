@@ -14,7 +14,7 @@ import msgspec
 from shared.checks import KINDS
 from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
-from shared.domain.errors import BasegateError, Misconfigured, Retry
+from shared.domain.errors import EVIDENCE, BasegateError, Misconfigured, Retry
 from shared.domain.outcome import LISTENERS, Listener
 from shared.domain.policy import Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion
@@ -166,7 +166,7 @@ def _checks(services: Services) -> Iterator[tuple[str, Check]]:
     """The checks with the names of their dependencies, in the order of the rules, possibly with duplicates."""
     yield "ledger (tables)", partial(services.ledger.load, AppRecord, "readyz", "app")
     yield "queues", partial(_queues, services)
-    yield "evidence (blobs)", services.archive.check
+    yield EVIDENCE, services.archive.check
     yield "signing key", partial(_signing_key, services.signer)
     policy = _rules(services)
     if policy is None:

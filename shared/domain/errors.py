@@ -1,6 +1,11 @@
 """The errors of the gate: a class for each thing that the caller should do, its text is for the reader."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+
+EVIDENCE = "evidence (blobs)"
+"""The archive as a dependency."""
 
 
 class Cause(StrEnum):
@@ -21,13 +26,26 @@ class BasegateError(Exception):
         problem: what happened, to what.
         cause: what prevents the step, where that is known.
         remedy: what to do, where `problem` does not say it.
+
+    `dependency` is what failed, where it is not what the step mainly needs ("" elsewhere).
     """
 
     remedy_prefix = "To fix it"
+    dependency = ""
 
     def __init__(self, problem: str, *, cause: Cause | None = None, remedy: str = "") -> None:
         super().__init__(f"{problem}. {self.remedy_prefix}: {remedy}" if remedy else problem)
         self.problem, self.cause, self.remedy = problem, cause, remedy
+
+
+@contextmanager
+def needing(dependency: str) -> Iterator[None]:
+    """Names what failed in the errors of a block."""
+    try:
+        yield
+    except BasegateError as error:
+        error.dependency = dependency
+        raise
 
 
 class Malformed(BasegateError):

@@ -10,7 +10,7 @@ from shared.attestation.envelope import Unproven, bundle, envelope_of, key_id, p
 from shared.attestation.statement import CheckFacts, Facts, Verifier, rules_digest, statements
 from shared.domain.candidate import Candidate
 from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE, pae
-from shared.domain.errors import Rejected
+from shared.domain.errors import EVIDENCE, Rejected, needing
 from shared.domain.image import Digest, ImageRef, parse_repository
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, decision_record_name
@@ -33,16 +33,18 @@ class DecisionRecords:
         """Sign the statements of a promotion, and archive them; returns their place in the archive.
 
         Raises:
-            Misconfigured: the key cannot be used.
+            Misconfigured: the key cannot be used, or the archive: `dependency` says which.
         """
         made = statements(promotion, candidate, self._facts(promotion, gate, checks))
         content = b"\n".join(self._signed(statement, signer) for statement in made.values())
-        return self._services.archive.store(decision_record_name(promotion, content), content.decode())
+        with needing(EVIDENCE):
+            return self._services.archive.store(decision_record_name(promotion, content), content.decode())
 
     def signed(self, promotion: Promotion) -> list[bytes]:
         """The archived bundles; none if the archive has lost or damaged them."""
         try:
-            lines = [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
+            with needing(EVIDENCE):
+                lines = [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
             return lines if all(map(predicate_type_of, lines)) else []
         except (Rejected, Unproven, msgspec.MsgspecError):
             return []

@@ -242,7 +242,7 @@ class Reconciler:
         stall = Stall(
             since=since,
             step=action.value,
-            dependency=controller.dependency(record, step.decision),
+            dependency=error.dependency or controller.dependency(record, step.decision),
             reason=error.problem[:TEXT_LIMIT],
             remedy=error.remedy[:TEXT_LIMIT],
             cause=error.cause or "",

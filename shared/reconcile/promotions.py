@@ -18,7 +18,18 @@ from shared.domain.candidate import (
     new_attempt,
 )
 from shared.domain.decide import Action, Decision, decide_promotion
-from shared.domain.errors import BasegateError, Busy, Conflict, Gone, Inconclusive, Misconfigured, Rejected, Retry
+from shared.domain.errors import (
+    EVIDENCE,
+    BasegateError,
+    Busy,
+    Conflict,
+    Gone,
+    Inconclusive,
+    Misconfigured,
+    Rejected,
+    Retry,
+    needing,
+)
 from shared.domain.image import short
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
@@ -79,7 +90,7 @@ class PromotionController(Controller[Promotion]):
         return self._actions[step.decision.action](step, gate)
 
     def dependency(self, record: Promotion, decision: Decision) -> str:
-        """The target registry, which every step uses but the signature of the decision record."""
+        """The target registry, which every step uses but the signature of the decision record; or an error names it."""
         if decision.action is Action.SIGN_RECORD:
             return "signing key"
         gate = self._services.gate(record.gate)
@@ -492,7 +503,8 @@ class PromotionController(Controller[Promotion]):
         if stored is None:
             return self._unrecorded(promotion, "its attempt is not in the ledger any more")
         kinds = check_kinds(self._services)
-        checks = {i: kinds[one.kind].facts(one) for i, one in enumerate(stored.record.checks) if one.kind in kinds}
+        with needing(EVIDENCE):
+            checks = {i: kinds[one.kind].facts(one) for i, one in enumerate(stored.record.checks) if one.kind in kinds}
         place = self._records.sign(promotion, stored.record, gate, checks, signer)
         signed = replace(promotion, signed_record=place)
         return signed.noting(self._services.clock.now(), "decision record signed", place)

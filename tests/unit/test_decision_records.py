@@ -144,6 +144,37 @@ def test_a_registry_that_takes_no_artifact_stalls_the_record_alone(world: World,
     assert signer.signed == made + 2
 
 
+@pytest.mark.parametrize(
+    ("method", "of_record", "step"),
+    [
+        ("read", False, "sign the decision record"),
+        ("store", True, "sign the decision record"),
+        ("read", True, "attach the decision record"),
+    ],
+    ids=["evidence is read", "the record is stored", "the record is read"],
+)
+def test_an_archive_that_is_away_is_what_the_record_waits_for(
+    world: World, method: str, *, of_record: bool, step: str
+) -> None:
+    works = getattr(world.archive, method)
+
+    def away(name: str, *text: str) -> str:
+        if name.startswith("decision-records/") is of_record:
+            raise Retry("503")
+        return str(works(name, *text))
+
+    setattr(world.archive, method, away)
+    world.push("15-alpine", GREEN)
+    world.settle()
+    world.pass_time(120)
+    stall = world.promotion().stall
+    assert stall is not None
+    assert (stall.dependency, stall.step) == ("evidence (blobs)", step)
+    setattr(world.archive, method, works)
+    world.pass_time(400)
+    assert world.promotion().attached
+
+
 def test_a_worker_that_dies_after_it_attached_attaches_nothing_else(world: World) -> None:
     attach, deaths = world.registry.attach, [True]
 
