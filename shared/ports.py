@@ -445,7 +445,7 @@ class Registry(Protocol):
 
     def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
         """Add a file to the layers of the artifact under a tag, which is created if there is none. Its other layers
-        stay, and a file that it has is not added again.
+        stay, and a file that it has is not added again. Two clients that add at the same time may lose one of them.
         """
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:

@@ -91,10 +91,14 @@ def add_layer(client: ContainerRegistryClient, repository: str, tag: str, layer:
 def _append(
     client: ContainerRegistryClient, repository: str, tag: str, entry: tuple[str, dict[str, Any]], empty: dict[str, Any]
 ) -> None:
-    """Add an entry to a list of the manifest under a tag, and read that back: no tag is changed on a condition.
+    """Add an entry to a list of the manifest under a tag, and read that back: no registry changes a tag on a condition.
+
+    Of two clients that change it at the same time the last one wins. If the other one reads back after that, it tries
+    again; if it has read back before, its entry is lost, and nobody knows. So the tag is no proof that there is no
+    record: where the registry lists referrers, that list is whole.
 
     Raises:
-        Retry: somebody else changed it meanwhile.
+        Retry: somebody else changed it before it was read back.
     """
     name, descriptor = entry
     there = _under(client, repository, tag) or empty
