@@ -8,6 +8,8 @@ from pathlib import Path
 
 import trustme
 
+from sandbox.private import has_content, write_private
+
 
 class Authority:
     """Issues server certificates and writes the bundle (`bundle.pem`) that clients trust: the system's CAs and ours."""
@@ -15,13 +17,13 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         key, certificate = folder / "ca.key", folder / "ca.pem"
-        if key.exists():
+        if has_content(key) and has_content(certificate):
             self._ca = trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
         else:
             self._ca = trustme.CA(organization_name="Azure sandbox")
-            key.touch(mode=0o600)
-            self._ca.private_key_pem.write_to_path(str(key))
-            self._ca.cert_pem.write_to_path(str(certificate))
+            key.unlink(missing_ok=True)  # a key beside the certificate of another one would be taken for its own
+            write_private(certificate, self._ca.cert_pem.bytes(), durable=True)
+            write_private(key, self._ca.private_key_pem.bytes(), durable=True)
         self.bundle = folder / "bundle.pem"
         self.bundle.write_bytes(_system_certificates() + self._ca.cert_pem.bytes())
         self.bundle.chmod(0o644)

@@ -16,6 +16,7 @@ from sandbox import host
 from sandbox.box import Box
 from sandbox.engine import EngineError
 from sandbox.instance import Instance, Settings
+from sandbox.private import write_private
 from sandbox.rights import Rights, UserError, choose_rights
 from sandbox.storage import AzuriteError, azurite_script
 from sandbox.upstream import MissingPart
@@ -36,8 +37,8 @@ async def serve(instance: Instance, settings: Settings, tools: Path, rights: Rig
     port = await box.start()
     try:
         started = msgspec.structs.replace(settings, port=port)
-        instance.settings_file.touch(mode=0o600)
-        instance.settings_file.write_bytes(msgspec.json.format(msgspec.json.encode(started), indent=2))
+        content = msgspec.json.format(msgspec.json.encode(started), indent=2)
+        write_private(instance.settings_file, content, durable=True)
         instance.pid_file.write_text(str(os.getpid()))
         await stop.wait()
     finally:

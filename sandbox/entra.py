@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 
 from sandbox.instance import TENANT
+from sandbox.private import stored_text
 from sandbox.web import Fault
 
 ARM_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
@@ -26,8 +27,8 @@ class Issuer:
     """Signs and verifies the tokens of one instance; the key is in its state folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._key = _secret(folder / "token.key")
-        self.identity_header = _secret(folder / "identity-header")
+        self._key = stored_text(folder / "token.key", _secret)
+        self.identity_header = stored_text(folder / "identity-header", _secret)
 
     def issue(self, audience: str, *, life_seconds: int = _LIFE_SECONDS, **claims: Any) -> str:
         """A token for an audience (a resource URL without `/.default`), valid from now."""
@@ -66,9 +67,5 @@ class Issuer:
         return self.read(token, audiences)
 
 
-def _secret(file: Path) -> str:
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(32))
-    return file.read_text()
+def _secret() -> str:
+    return secrets.token_urlsafe(32)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from sandbox.private import has_content
+
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 TENANT = "00000000-0000-0000-0000-00000000000a"
 LOCATION = "eastus"
@@ -126,6 +128,6 @@ class Instance:
 
 def read_settings(instance: Instance) -> Settings:
     """The settings an instance was last started with, or the defaults."""
-    if instance.settings_file.exists():
+    if has_content(instance.settings_file):
         return msgspec.json.decode(instance.settings_file.read_bytes(), type=Settings)
     return Settings()

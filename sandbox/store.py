@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
+
+from sandbox.private import write_private
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -52,8 +53,4 @@ class Collection(Generic[T]):
 
     def _save(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._file.with_suffix(".new")
-        beside.unlink(missing_ok=True)
-        beside.touch(mode=0o600)
-        beside.write_bytes(msgspec.json.encode(self._records))
-        os.replace(beside, self._file)  # noqa: PTH105 (documented as atomic on one file system)
+        write_private(self._file, msgspec.json.encode(self._records))

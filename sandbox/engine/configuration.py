@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sandbox.engine.contract import EngineError, Login
 from sandbox.engine.machine import Machine
+from sandbox.private import write_private
 from sandbox.programs import find_program, search_path
 
 _DOCKER_HUB = {
@@ -147,10 +148,3 @@ def passed_on(variables: Mapping[str, str]) -> Mapping[str, str]:
         if not _PASSED_ON.fullmatch(name):
             raise EngineError(f"{name} is no name of a variable that can have such a value here: choose another name")
     return variables
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)

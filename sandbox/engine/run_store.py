@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from sandbox.engine.background import Background
 from sandbox.engine.cache import LayerCache
 from sandbox.engine.command import CommandLine
-from sandbox.engine.configuration import argument_options, environment_options, write_logins, write_private
+from sandbox.engine.configuration import argument_options, environment_options, write_logins
 from sandbox.engine.contract import EngineError, ImageBuild, Login, Output, Pushed, RunContainer
 from sandbox.engine.networks import Network
 from sandbox.engine.run_mounts import REFUSED, RunMounts, risky_run_flag
@@ -22,6 +22,7 @@ from sandbox.engine.snapshot import take_snapshot
 from sandbox.engine.store import Store
 from sandbox.engine.strays import end_strays
 from sandbox.engine.triggers import Triggers
+from sandbox.private import write_private
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _ROUTING = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")

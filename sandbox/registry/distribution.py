@@ -23,6 +23,7 @@ from aiohttp import web
 from yarl import URL
 
 from sandbox.forward import Backend
+from sandbox.private import write_private
 from sandbox.programs import find_program
 from sandbox.rights import Rights
 from sandbox.web import Fault
@@ -81,8 +82,7 @@ class Distribution:
             RuntimeError: it exited or was not ready in time; the message contains the path of its log.
         """
         # Written once: uploads in progress have state that is signed with the secret in it.
-        self._config.touch(mode=0o600)
-        self._config.write_text(json.dumps(self._configuration()))
+        write_private(self._config, json.dumps(self._configuration()))
         self._rights.show_servers(self._config)
         self._rights.give(self._data)
         await self._launch()

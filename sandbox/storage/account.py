@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlencode
+
+from sandbox.private import stored_text
 
 _VERSION = "2022-11-02"
 _KEY_BYTES = 64
@@ -67,8 +68,4 @@ class Account:
 
 def open_account(name: str, file: Path) -> Account:
     """The account whose key is stored in `file`; the first call creates a random key (mode 0600)."""
-    if not file.exists():
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as target:
-            target.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode())
-    return Account(name, file.read_text())
+    return Account(name, stored_text(file, lambda: base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()))
