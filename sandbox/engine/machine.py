@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import shutil
 import tempfile
@@ -80,14 +79,3 @@ def _lay_out(root: Path, busybox: str) -> None:
     for name in ("bin", "dev", "proc", "sys", "etc", "run", "tmp"):
         (root / name).mkdir()
     shutil.copy(busybox, root / "bin" / "busybox")
-
-
-def short_folder() -> Path:
-    """A new temporary folder whose path is short enough for podman's run root (50 characters)."""
-    base = tempfile.gettempdir()
-    if len(base) > 20:
-        base = "/tmp"  # noqa: S108  # only the private folder that mkdtemp creates in it is used
-    folder = Path(tempfile.mkdtemp(prefix="bg-", dir=base))
-    with contextlib.suppress(OSError):
-        folder.chmod(0o700)
-    return folder

@@ -27,13 +27,15 @@ from sandbox.engine.configuration import engine_environment, write_configuration
 from sandbox.engine.contract import EngineError, Login
 from sandbox.engine.firewall import Firewall, FirewallError
 from sandbox.engine.hosting import PodmanHost
-from sandbox.engine.machine import inspect_machine, prove, short_folder
+from sandbox.engine.machine import inspect_machine, prove
 from sandbox.engine.mounts import remove_tree, unmount_below
 from sandbox.engine.networks import Network
 from sandbox.engine.run_mounts import RunMounts
 from sandbox.engine.run_store import PodmanRunStore, Shared
+from sandbox.engine.runtime_folder import noted_folder, short_folder
 from sandbox.engine.seclusion import Seclusion
 from sandbox.engine.store import Store
+from sandbox.private import write_private
 from sandbox.programs import find_program
 
 log = logging.getLogger(__name__)
@@ -88,13 +90,14 @@ class Podman:
         self._folder.mkdir(parents=True, exist_ok=True)
         await self._recover()
         runtime = short_folder()
-        self._note.write_text(str(runtime))
+        write_private(self._note, str(runtime))
         try:
             await self._close_off()
             self._running = await self._start(program, runtime)
         except BaseException:  # a cancellation, too: neither folder nor rules must be left
             await self._open_up()
             await asyncio.to_thread(remove_tree, runtime)
+            self._note.unlink(missing_ok=True)
             raise
 
     async def _close_off(self) -> None:
@@ -182,6 +185,8 @@ class Podman:
                 await (groups.reclaim(podman) if cleared else groups.empty(podman))
                 await self._sweep(podman, driver, runtime)
                 break
+        else:
+            await asyncio.to_thread(remove_tree, runtime)
         for described in self._networks.glob("*.json"):
             described.unlink()
         if cleared:
@@ -189,8 +194,8 @@ class Podman:
 
     def _left(self) -> tuple[Path, bool]:
         """The temporary folder of the previous process and False; if that was deleted, a new folder and True."""
-        noted = Path(self._note.read_text())
-        return (noted, False) if noted.is_dir() else (short_folder(), True)
+        noted = noted_folder(self._note)
+        return (noted, False) if noted else (short_folder(), True)
 
     async def _sweep(self, podman: CommandLine, driver: str, runtime: Path) -> None:
         runs = self._folder / "runs"
