@@ -26,6 +26,8 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 CURVES: Mapping[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 RSA_SIZES = (2048, 3072, 4096)
+_EXPONENT_BITS = 64
+"""OpenSSL takes no longer exponent with a key of more than 3072 bits (include/openssl/rsa.h)."""
 OPERATIONS = {
     "EC": ("sign", "verify"),
     "RSA": ("encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"),
@@ -76,18 +78,24 @@ def from_jwk(jwk: Mapping[str, str | None]) -> PrivateKey:
         Fault: 400 BadParameter that says what is missing or wrong.
     """
     try:
-        if jwk.get("kty") == "EC":
-            curve = CURVES[str(jwk.get("crv"))]
-            point = ec.EllipticCurvePublicNumbers(_int(jwk, "x"), _int(jwk, "y"), curve)
-            return ec.EllipticCurvePrivateNumbers(_int(jwk, "d"), point).private_key()
-        p, q, d, dp, dq, qi = (_int(jwk, name) for name in ("p", "q", "d", "dp", "dq", "qi"))
-        public = rsa.RSAPublicNumbers(_int(jwk, "e"), _int(jwk, "n"))
-        key = rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
+        return _ec_key(jwk) if jwk.get("kty") == "EC" else _rsa_key(jwk)
     except (KeyError, ValueError) as error:
         raise Fault(400, "BadParameter", f"The key is not valid: {error}") from error
-    if key.key_size not in RSA_SIZES:
-        raise Fault(400, "BadParameter", f"An RSA key has {RSA_SIZES} bits, not {key.key_size}.")
-    return key
+
+
+def _ec_key(jwk: Mapping[str, str | None]) -> ec.EllipticCurvePrivateKey:
+    curve = CURVES[str(jwk.get("crv"))]
+    x, y, d = (_int(jwk, name, curve.key_size) for name in ("x", "y", "d"))
+    return ec.EllipticCurvePrivateNumbers(d, ec.EllipticCurvePublicNumbers(x, y, curve)).private_key()
+
+
+def _rsa_key(jwk: Mapping[str, str | None]) -> rsa.RSAPrivateKey:
+    """The key. Sizes are checked first: whether the factors are prime takes minutes to find out of huge numbers."""
+    public = rsa.RSAPublicNumbers(_int(jwk, "e", _EXPONENT_BITS), _int(jwk, "n", RSA_SIZES[-1]))
+    if (size := public.n.bit_length()) not in RSA_SIZES:
+        raise ValueError(f"an RSA key has {RSA_SIZES} bits, not {size}")
+    p, q, d, dp, dq, qi = (_int(jwk, name, size) for name in ("p", "q", "d", "dp", "dq", "qi"))
+    return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
 
 
 def sign(key: PrivateKey, algorithm: str, digest: bytes) -> bytes:
@@ -170,8 +178,11 @@ def _number(value: int, size: int = 0) -> str:
     return encoded(value.to_bytes(size or (value.bit_length() + 7) // 8, "big"))
 
 
-def _int(jwk: Mapping[str, str | None], name: str) -> int:
+def _int(jwk: Mapping[str, str | None], name: str, most_bits: int) -> int:
     text = jwk.get(name)
     if not text:
         raise ValueError(f"'{name}' is missing")
-    return int.from_bytes(decoded(text, name), "big")
+    number = int.from_bytes(decoded(text, name), "big")
+    if number.bit_length() > most_bits:
+        raise ValueError(f"'{name}' has more than {most_bits} bits")
+    return number

@@ -160,7 +160,7 @@ class KeyOperations(ObjectOperations[KeyVersion]):
                 400, "BadParameter", f"The sandbox imports EC and RSA keys, no {body.key.kty} and none to an HSM."
             )
         changes = _Changes(attributes=body.attributes, tags=body.tags, key_ops=body.key.key_ops).changes()
-        name, key = call.params["name"], crypto.from_jwk(msgspec.to_builtins(body.key))
+        name, key = call.params["name"], await asyncio.to_thread(crypto.from_jwk, msgspec.to_builtins(body.key))
         return json_answer(self.shown(vault, name, self._add(vault, name, key, changes)))
 
     def _add(self, vault: Vault, name: str, key: crypto.PrivateKey, changes: dict[str, Any]) -> KeyVersion:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from securesystemslib.signer import AzureSigner  # type: ignore[attr-defined]
 
-from sandbox.keyvault import Vaults
+from sandbox.keyvault import Vaults, crypto
 from sandbox.tests.live import LiveGateway
 
 NAME = "signing-vault"
@@ -158,6 +159,49 @@ def test_an_rsa_key_is_imported_with_all_its_parts(client: KeyClient) -> None:
     assert parts(client.import_key("mine", JsonWebKey(kty="RSA", **whole)))["n"] == whole["n"]
     with pytest.raises(HttpResponseError, match="'p' is missing"):
         client.import_key("half", JsonWebKey(kty="RSA", **{name: whole[name] for name in ("n", "e", "d")}))
+
+
+@pytest.mark.attack("a client of a key vault", "an RSA key of numbers that take minutes to check", "their size")
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n": b"\xff" * 100_000}, "'n' has more than 4096 bits"),
+        ({"n": b"\xff" * 128}, r"an RSA key has \(2048, 3072, 4096\) bits, not 1024"),
+        ({"e": b"\xff" * 9}, "'e' has more than 64 bits"),
+        ({"p": b"\xff" * 257}, "'p' has more than 2048 bits"),
+        ({"d": b"\xff" * 257}, "'d' has more than 2048 bits"),
+    ],
+)
+def test_the_size_of_an_rsa_key_is_checked_before_anything_is_computed(
+    client: KeyClient, changed: dict[str, bytes], message: str
+) -> None:
+    whole = {"n": b"\xff" * 256, "e": b"\x01\x00\x01"} | dict.fromkeys(("d", "p", "q", "dp", "dq", "qi"), b"\xff")
+    with pytest.raises(HttpResponseError, match=message):
+        client.import_key("huge", JsonWebKey(kty="RSA", **(whole | changed)))
+
+
+def test_the_numbers_of_an_ec_key_are_no_longer_than_its_curve(client: KeyClient) -> None:
+    key = {"x": b"\xff" * 33, "y": b"\xff", "d": b"\xff"}
+    with pytest.raises(HttpResponseError, match="'x' has more than 256 bits"):
+        client.import_key("huge", JsonWebKey(kty="EC", crv="P-256", **key))
+
+
+def test_a_key_is_checked_in_a_thread_of_its_own(
+    client: KeyClient, live: LiveGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked_in: list[int] = []
+
+    def check(jwk: Mapping[str, str | None]) -> crypto.PrivateKey:
+        checked_in.append(threading.get_ident())
+        return crypto.generate("EC", "P-256", 0)
+
+    async def gateway_thread() -> int:
+        return threading.get_ident()
+
+    monkeypatch.setattr(crypto, "from_jwk", check)
+    client.import_key("mine", JsonWebKey(kty="EC", crv="P-256", x=b"1", y=b"2", d=b"3"))
+    assert checked_in
+    assert live.run(gateway_thread()) not in checked_in
 
 
 def test_a_deleted_key_signs_nothing_until_it_is_recovered(
