@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -14,6 +16,8 @@ from sandbox.forward import Backend
 from sandbox.host.functions_host import ENDPOINT_FILE, Endpoint
 from sandbox.rights import Rights, read_foreign
 from sandbox.web import Fault
+
+log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parents[2]
 _READY_SECONDS = 130
@@ -79,21 +83,13 @@ class SiteProcess:
 
     async def _launch(self) -> None:
         endpoint_file = self.state / ENDPOINT_FILE
-        endpoint_file.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            began = log.tell()
-            try:
-                self._process = process = await asyncio.create_subprocess_exec(
-                    *self._rights.command(*self._command()),
-                    **self._rights.app(),
-                    cwd=_ROOT,
-                    env=self._environment,
-                    stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process dies, however it dies
-                    stdout=log,
-                    stderr=log,
-                )
-            except (OSError, ValueError) as error:  # all settings together are too long, say
-                raise Fault(400, "SiteNotReady", f"The site's process cannot be started: {error}") from error
+        try:
+            endpoint_file.unlink(missing_ok=True)
+            with self.log.open("ab") as log:
+                began = log.tell()
+                self._process = process = await self._spawn(log)
+        except (OSError, ValueError) as error:  # the app made a folder of that name; all settings together are too long
+            raise Fault(400, "SiteNotReady", f"The site's process cannot be started: {error}") from error
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 while not endpoint_file.exists() and process.returncode is None:  # noqa: ASYNC110 (a file has no event)
@@ -104,6 +100,17 @@ class SiteProcess:
             raise Fault(400, "SiteNotReady", _tail(self.log, began))
         self.endpoint = _read_endpoint(endpoint_file)
         self.backend = Backend(self.endpoint.port)
+
+    async def _spawn(self, log: BinaryIO) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._rights.command(*self._command()),
+            **self._rights.app(),
+            cwd=_ROOT,
+            env=self._environment,
+            stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process dies, however it dies
+            stdout=log,
+            stderr=log,
+        )
 
     def _command(self) -> list[str]:
         record = self.record
@@ -124,7 +131,8 @@ class SiteProcess:
             try:
                 await self._launch()
                 pause = _FIRST_PAUSE_SECONDS
-            except Fault:  # the reason is in its log
+            except (Fault, OSError) as error:
+                log.warning("The site %s is not started again: %s", self.record.name, first_line(error))
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _forget(self) -> None:
@@ -132,6 +140,11 @@ class SiteProcess:
         if self.backend:
             await self.backend.close()
             self.backend = None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error: what follows is the end of the site's own log."""
+    return str(error).partition("\n")[0]
 
 
 def _read_endpoint(file: Path) -> Endpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from sandbox.host.functions_host import KEYS_FILE
 from sandbox.host.keys import EVENT_GRID_KEY, Keys
 from sandbox.instance import Instance
 from sandbox.rights import Rights
-from sandbox.sites.process import SiteProcess, SiteRecord
+from sandbox.sites.process import SiteProcess, SiteRecord, first_line
 from sandbox.store import Collection
 from sandbox.web import Call, Fault, Surface
+
+log = logging.getLogger(__name__)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 _EASY_AUTH_HEADERS = frozenset(
@@ -44,10 +47,13 @@ class Sites:
 
     async def start(self) -> None:
         """Start the sites that existed when the sandbox last stopped; one that does not start remains unavailable."""
-        results = await asyncio.gather(*(self._start(r) for r in self._records.values()), return_exceptions=True)
-        for error in results:
-            if isinstance(error, BaseException) and not isinstance(error, Fault):
-                raise error
+        records = self.records()
+        results = await asyncio.gather(*map(self._start, records), return_exceptions=True)
+        for record, result in zip(records, results, strict=True):
+            if isinstance(result, Fault | OSError):
+                log.warning("The site %s is not started: %s", record.name, first_line(result))
+            elif isinstance(result, BaseException):
+                raise result
 
     async def stop(self) -> None:
         """Stop every site; their records remain stored."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sandbox.instance import SUBSCRIPTION
-from sandbox.sites import SiteControl, Sites, SitesControlPlane
+from sandbox.sites import SiteControl, Sites, SitesControlPlane, process
 from sandbox.sites.process import SiteRecord
 from sandbox.store import Collection
 from sandbox.tests.apps.running import SAMPLE, Answer
@@ -182,11 +182,37 @@ def test_a_stored_site_that_cannot_be_started_does_not_keep_the_sandbox_from_sta
     assert sites.process("broken") is None
 
 
-def test_a_killed_host_takes_its_workers_along_and_is_started_again(operator: Operator, app: Path) -> None:
+@pytest.mark.attack("a function app", "a folder in the place of a file of its host", "it alone does not start")
+@pytest.mark.parametrize("place", ["sample/endpoint.json", "sample"])
+def test_a_site_whose_folder_is_unusable_does_not_keep_the_sandbox_from_starting(
+    place: str, operator: Operator, app: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = operator.live.instance.folder("sites")
+    Collection(folder / "sites.json", SiteRecord).put("sample", SiteRecord(name="sample", app=str(app)))
+    if place == "sample":
+        (folder / place).touch()
+    else:
+        (folder / place).mkdir(parents=True)
+    sites = Sites(operator.live.instance, lambda: operator.live.environment)
+    operator.live.run(sites.start())
+    assert sites.process("sample") is None
+    assert "The site sample is not started: " in caplog.text
+    assert str(folder / place) in caplog.text
+
+
+def test_a_killed_host_takes_its_workers_along_and_is_started_again_once_nothing_is_in_the_way(
+    operator: Operator, app: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "_FIRST_PAUSE_SECONDS", 0.01)
     site = start(operator, app, workers=1)
     (worker,) = operator.control("GET", "/sites/sample")[1]["workers"]
+    endpoint = operator.live.instance.folder("sites", "sample") / "endpoint.json"
+    endpoint.unlink()
+    endpoint.mkdir()
     os.kill(site["pid"], signal.SIGKILL)
     until(lambda: not is_alive(worker["pid"]))
+    until(lambda: "The site sample is not started again: " in caplog.text)
+    endpoint.rmdir()
     until(lambda: operator.ask("GET", site["functions"][0]["url"]).status == 200)
     assert operator.control("GET", "/sites/sample")[1]["pid"] != site["pid"]
 
