@@ -199,13 +199,15 @@ def read_foreign(file: Path) -> bytes:
 def _change_owner(folder: Path, uid: int, gid: int) -> None:
     """Change the owner of a tree, if it is another's. Of what is in it, only what that one owns; no link is followed.
 
-    The folder itself is the last one: what is interrupted is done again.
+    A file with several names is left as it is: one of them may be outside. The folder itself is the last one: what is
+    interrupted is done again.
     """
     before = folder.stat().st_uid
     if before == uid:
         return
     for _, folders, files, descriptor in os.fwalk(folder):
         for name in (*folders, *files):
-            if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_uid == before:
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if found.st_uid == before and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):
                 os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
     os.chown(folder, uid, gid)

@@ -114,6 +114,22 @@ def test_a_folder_is_given_away_with_what_its_owner_had_in_it_and_nothing_else(t
     assert {(place.lstat().st_uid, place.lstat().st_gid) for place in (folder, *folder.rglob("*"))} == {(0, 0)}
 
 
+@_ROOT
+@pytest.mark.attack(
+    "a function app", "a file of its user's, as another name of it in a folder that root takes", "its number of names"
+)
+def test_a_file_that_has_another_name_elsewhere_keeps_its_owner(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
+    folder.mkdir()
+    for file in (elsewhere, folder / "own"):
+        file.touch()
+    os.link(elsewhere, folder / "hard")
+    for place in (elsewhere, folder / "own", folder):
+        os.chown(place, _NOBODY, _NOBODY)
+    Rights(nobody()).take(folder)
+    assert [place.stat().st_uid for place in (elsewhere, folder / "own", folder)] == [_NOBODY, 0, 0]
+
+
 def test_without_another_user_a_folder_stays_as_it_is_and_is_made_if_missing(tmp_path: Path) -> None:
     rights, folder = Rights(), tmp_path / "made"
     rights.give(folder)
