@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import socket
+import ssl
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from weakref import WeakSet
@@ -74,15 +75,22 @@ class Gateway:
         connector = aiohttp.TCPConnector(ssl=self._authority.client_context())
         return aiohttp.ClientSession(connector=connector, proxy=f"http://127.0.0.1:{self.port}", trust_env=False)
 
-    def upgrade(self, host: str, transport: asyncio.Transport) -> None:
-        """Upgrade an accepted CONNECT to TLS for `host` and serve HTTP on it."""
-        task = asyncio.get_running_loop().create_task(self._upgrade(host, transport))
+    def upgrade(self, host: str, transport: asyncio.Transport) -> bool:
+        """Accept a CONNECT, upgrade it to TLS for `host` and serve HTTP on it; False if no host can have that name."""
+        try:
+            context = self._authority.server_context(host)
+        except ValueError as error:
+            log.info("There is no certificate for the host name %s: %s", host, error)
+            return False
+        transport.pause_reading()  # the ClientHello is for TLS, which is started below
+        transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        task = asyncio.get_running_loop().create_task(self._upgrade(host, context, transport))
         self._tasks.add(task)  # after start_tls nothing else refers to it; its collection would close the connection
         task.add_done_callback(self._tasks.discard)
+        return True
 
-    async def _upgrade(self, host: str, transport: asyncio.Transport) -> None:
+    async def _upgrade(self, host: str, context: ssl.SSLContext, transport: asyncio.Transport) -> None:
         protocol = self.server_for(host)()
-        context = self._authority.server_context(host)
         try:
             loop = asyncio.get_running_loop()
             secured = await loop.start_tls(transport, protocol, context, server_side=True)
@@ -138,13 +146,9 @@ class _Doorway(asyncio.Protocol):
                 transport.close()
             return
         match = _CONNECT.match(self._head)
-        if not match:
+        if not match or not self._gateway.upgrade(match[1].decode().lower(), transport):
             transport.write(b"HTTP/1.1 400 Bad CONNECT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             transport.close()
-            return
-        transport.pause_reading()  # the ClientHello is for TLS, which is started below
-        transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self._gateway.upgrade(match[1].decode().lower(), transport)
 
 
 class _PromptHandler(web.RequestHandler):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+import pytest
 import requests
 from aiohttp import web
 from azure.identity import DefaultAzureCredential
@@ -35,6 +38,15 @@ def test_a_host_outside_the_sandbox_is_refused_by_name(live: LiveGateway) -> Non
     answer = requests.get("https://example.com/secret", timeout=5)
     assert answer.status_code == 502
     assert "example.com" in answer.json()["error"]["message"]
+
+
+@pytest.mark.attack("any client", "a CONNECT to no name, which is left open", "a name without a certificate is refused")
+@pytest.mark.parametrize("host", ["contoso..azurecr.io", ".", f"{'a' * 64}.azurecr.io", "contoso/azurecr.io"])
+def test_a_connect_to_a_name_that_no_host_can_have_is_refused_and_closed(live: LiveGateway, host: str) -> None:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=5) as connection:
+        connection.sendall(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(1024), b""))
+    assert answer.startswith(b"HTTP/1.1 400 Bad CONNECT\r\n")
 
 
 def test_a_request_without_a_token_is_refused(live: LiveGateway) -> None:
