@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sandbox.engine.contract import EngineError, Login
 from sandbox.engine.machine import Machine
 from sandbox.private import write_private
 from sandbox.programs import find_program, search_path
+from sandbox.variables import settable_names
 
 _DOCKER_HUB = {
     "docker.io",
@@ -22,11 +22,11 @@ _DOCKER_HUB = {
     "https://index.docker.io/v1/",
 }
 _UNSAFE_IN_FILES = frozenset("\n\r\"'\\#`$")
-_PASSED_ON = re.compile(
-    r"(?!(LD|GLIBC|MALLOC|CONTAINERS|CONTAINER|BUILDAH|PODMAN|XDG|SSL|GIT|LC|DBUS|LISTEN|_OCI|_CONTAINERS)_|GO[A-Z]+$|"
-    r"(PATH|HOME|USER|LOGNAME|LANG|SHELL|TMPDIR|NOTIFY_SOCKET|REGISTRY_AUTH_FILE|STORAGE_(DRIVER|OPTS)|.*_(PROXY|proxy))$)"
-    r"[A-Za-z_][A-Za-z0-9_]*"
+_READ_BY_THE_ENGINE = (
+    r"(?:CONTAINERS|CONTAINER|BUILDAH|PODMAN|XDG|SSL|LC|DBUS|LISTEN|_OCI|_CONTAINERS)_.*|GO[A-Z]+|.*_(?:PROXY|proxy)"
+    r"|USER|LOGNAME|LANG|NOTIFY_SOCKET|REGISTRY_AUTH_FILE|STORAGE_(?:DRIVER|OPTS)"
 )
+_PASSED_ON = settable_names(_READ_BY_THE_ENGINE, r"[A-Za-z_][A-Za-z0-9_]*")
 _KEPT_VARIABLES = ("LANG", "XDG_RUNTIME_DIR", "USER", "LOGNAME")
 
 

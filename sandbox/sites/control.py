@@ -13,16 +13,12 @@ from aiohttp import web
 from sandbox.host.keys import EVENT_GRID_KEY, Keys
 from sandbox.sites.process import SiteRecord
 from sandbox.sites.service import Sites
+from sandbox.variables import settable_names
 from sandbox.web import Call, Fault, Surface, json_answer
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
-_SETTING = re.compile(
-    r"(?!(LD|GLIBC|MALLOC|OPENSSL|BASH|NODE|GCONV|GIT)_|PYTHON(?!_)|(PATH|HOME|ENV|IFS|SHELL|LOCPATH|NLSPATH)$"
-    r"|(SSLKEYLOGFILE|TMPDIR|TEMP|TMP|HOSTALIASES|PERL5OPT)$)"
-    r"[A-Za-z_][A-Za-z0-9_.:-]{0,255}"
-)
-"""The names of settings. One that the loader, the interpreter, a shell or a library reads would change how the app's
-process starts, or have it write files; `PYTHON_…` is the Functions worker's own."""
+_SETTING = settable_names(r"PYTHON(?!_).*|NODE_.*|PERL5OPT", r"[A-Za-z_][A-Za-z0-9_.:-]{0,255}")
+"""The names of settings: none that an interpreter reads. `PYTHON_…` is the Functions worker's own."""
 
 _LONGEST_SETTING_BYTES = 131_071
 """Of name and value: Linux passes no longer one to a process (https://man7.org/linux/man-pages/man2/execve.2.html)."""

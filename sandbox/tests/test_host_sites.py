@@ -134,13 +134,7 @@ def test_an_app_that_does_not_load_is_an_error_with_its_traceback(operator: Oper
 
 
 @pytest.mark.attack("an app's settings", "LD_PRELOAD, SSLKEYLOGFILE and the like", "the names of settings")
-@pytest.mark.parametrize(
-    "name",
-    [
-        "LD_PRELOAD", "PYTHONPATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "GIT_SSH_COMMAND", "GIT_CONFIG_COUNT",
-        "SSLKEYLOGFILE", "TMPDIR", "TEMP", "TMP", "HOSTALIASES", "PERL5OPT", "a=b", "",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "SSLKEYLOGFILE", "a=b", ""])
 def test_a_setting_that_changes_how_the_app_s_interpreter_starts_is_refused_by_name(
     name: str, operator: Operator, app: Path
 ) -> None:
