@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import logging
 import os
 import socket
 import struct
@@ -19,16 +20,20 @@ from sandbox.engine.command import CommandLine
 from sandbox.engine.contract import EngineError
 from sandbox.programs import find_program
 
+log = logging.getLogger(__name__)
+
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 _CHUNK_BYTES = 256 * 1024
+_MOST_CONNECTIONS = 128
+"""At a time, in one namespace. Each takes two of the files that the sandbox may open, often 1024 in all."""
 
 
 class Seclusion:
     """A network namespace in which 127.0.0.1 has one port, that of the gateway, and nothing else is reached."""
 
     def __init__(self, port: int) -> None:
-        self._port, self._namespace = port, -1
+        self._port, self._namespace, self._open = port, -1, 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -42,7 +47,7 @@ class Seclusion:
             raise EngineError("Builds need nsenter: install util-linux.")
         self._nsenter = nsenter
         listener, self._namespace = await asyncio.get_running_loop().run_in_executor(None, _create, self._port)
-        self._server = await asyncio.start_server(self._forward, sock=listener)
+        self._server = await asyncio.start_server(self._accept, sock=listener)
 
     @property
     def path(self) -> str:
@@ -60,6 +65,17 @@ class Seclusion:
             self._server.close()
             self._server = None
             os.close(self._namespace)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= _MOST_CONNECTIONS:
+            log.info("A build or a run has %s connections to the gateway: another one is closed", self._open)
+            writer.close()
+            return
+        self._open += 1
+        try:
+            await self._forward(reader, writer)
+        finally:
+            self._open -= 1
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
