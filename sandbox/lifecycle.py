@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -38,6 +39,9 @@ TOOLS = _tools()
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 """The daemons that this process started, by process id: a child stays a zombie until its parent waits for it."""
 
+_DAEMON = "sandbox.daemon"
+"""The module that the daemon's process runs; its next argument is the folder of the instance."""
+
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 _ANSWER_SECONDS = 10.0
@@ -49,14 +53,19 @@ class SandboxError(Exception):
 
 
 def running_pid(instance: Instance) -> int | None:
-    """The daemon's process id, or None if none runs. A pid file left by a killed daemon is ignored."""
+    """The daemon's process id, or None if none runs.
+
+    A pid file left by a killed daemon is ignored: its number may be that of another process, also of the daemon of
+    another instance.
+    """
     try:
         pid = int(instance.pid_file.read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc").is_dir() else b"sandbox.daemon"
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         os.kill(pid, 0)
     except (OSError, ValueError):
         return None
-    return pid if b"sandbox.daemon" in command else None
+    own = (_DAEMON.encode(), os.fsencode(instance.root.resolve()))
+    return pid if own in itertools.pairwise(arguments) else None
 
 
 def start(instance: Instance, settings: Settings) -> None:
@@ -75,7 +84,7 @@ def start(instance: Instance, settings: Settings) -> None:
         raise SandboxError(f"{error}: use another --state") from error
     instance.pid_file.unlink(missing_ok=True)
     log = instance.folder("logs") / "sandbox.log"
-    command = [sys.executable, "-m", "sandbox.daemon", str(instance.root), _encoded(settings), str(TOOLS)]
+    command = [sys.executable, "-m", _DAEMON, str(instance.root.resolve()), _encoded(settings), str(TOOLS)]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_a_pid_file_that_a_killed_daemon_left_counts_for_nothing(left: str, tmp_
     instance = Instance(tmp_path)
     instance.pid_file.write_text(left)
     assert running_pid(instance) is None
+
+
+@pytest.mark.parametrize(("root", "is_own"), [("one", True), ("two", False), ("one/inner", False)])
+def test_only_the_daemon_of_the_same_folder_counts_as_the_one_of_an_instance(
+    root: str, is_own: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    instance = Instance(tmp_path / "link")
+    (tmp_path / "one").mkdir()
+    command = ["/bin/sh", "-c", "read line", "sandbox", "-m", "sandbox.daemon", str(tmp_path / root), "{}", "tools"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as daemon:
+        instance.pid_file.write_text(str(daemon.pid))
+        assert running_pid(instance) == (daemon.pid if is_own else None)
 
 
 def test_a_port_that_is_taken_is_named_before_anything_starts(listening: int, tmp_path: Path) -> None:
