@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import tempfile
@@ -143,5 +144,5 @@ class Repositories:
 
 
 def _holds(folder: Path, subfolder: str) -> bool:
-    inner = (folder / subfolder).resolve()
+    inner = Path(os.path.realpath(folder / subfolder))  # no exception for links in a circle, which are no folder
     return inner.is_relative_to(folder.resolve()) and inner.is_dir()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -176,7 +177,7 @@ class _Folder:
         return content
 
     def open(self, name: str) -> AbstractContextManager[BinaryIO]:
-        path = (self._root / name).resolve()
+        path = Path(os.path.realpath(self._root / name))  # no exception for links in a circle, which are no file
         if not path.is_relative_to(self._root) or not path.is_file():
             raise ScanError(f"{self._root} has no file {name}")
         return path.open("rb")

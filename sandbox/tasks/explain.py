@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,9 +208,10 @@ class _Reader:
         """The text of a file, by its path in the step; None if the context has none there."""
         file = self._place(step, name)
         try:
-            if not file.resolve().is_relative_to(self._context.resolve()) or not file.is_file():
+            real = Path(os.path.realpath(file))
+            if not real.is_relative_to(self._context.resolve()) or not real.is_file():
                 return None
-            return file.read_text(errors="replace")
+            return real.read_text(errors="replace")
         except (OSError, ValueError):  # a name that no file can have
             return None
 

@@ -25,6 +25,7 @@ def github(live: LiveGateway, tmp_path: Path) -> GitHub:
     (source / "web").mkdir(parents=True)
     (source / "Dockerfile").write_text("FROM node:15-alpine\n")
     (source / "web" / "index.html").write_text("hello\n")
+    (source / "loop").symlink_to("loop")
     script = source / "test.sh"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
@@ -173,7 +174,7 @@ def test_a_checkout_gives_a_branch_and_a_subfolder(github: GitHub, live: LiveGat
 
 @pytest.mark.parametrize(
     ("ref", "subfolder", "named"),
-    [("absent", "", "absent"), ("main", "nowhere", "nowhere"), ("main", "../..", "../..")],
+    [("absent", "", "absent"), ("main", "nowhere", "nowhere"), ("main", "../..", "../.."), ("main", "loop", "loop")],
 )
 def test_a_checkout_names_what_is_missing(
     github: GitHub, live: LiveGateway, tmp_path: Path, ref: str, subfolder: str, named: str

@@ -314,11 +314,14 @@ def test_a_layer_that_is_not_what_its_digest_says_has_no_report(
     assert "what should be sha256:" in refused(image.root, capsys)
 
 
-def test_a_link_out_of_a_layout_is_not_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("goal", ["../secret", "index.json"])
+def test_a_link_out_of_a_layout_or_in_a_circle_is_not_followed(
+    goal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     image = Layout(tmp_path / "image", [tar(DEBIAN)])
     (tmp_path / "secret").write_text((image.root / "index.json").read_text())
     (image.root / "index.json").unlink()
-    (image.root / "index.json").symlink_to(tmp_path / "secret")
+    (image.root / "index.json").symlink_to(goal)
     assert "has no file index.json" in refused(image.root, capsys)
 
 

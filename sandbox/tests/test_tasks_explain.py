@@ -214,10 +214,12 @@ def test_a_command_cannot_hide_itself_from_who_reads_the_explanation(
     assert "env: A=b\\n  note: harmless\n" in shown
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "loop"])
 def test_a_dockerfile_with_a_name_that_no_file_has_is_not_there(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = write(folder, f"steps:\n- build: -t a -f {'x' * 300} .\n")
+    (folder / "loop").symlink_to("loop")
+    file = write(folder, f"steps:\n- build: -t a -f {name} .\n")
     assert explain(file) == 0
     assert "its base images are not known" in capsys.readouterr().out
 

@@ -51,6 +51,14 @@ def test_a_file_that_is_too_long_is_refused_with_its_limit(tmp_path: Path) -> No
     assert len(read_task(FileTaskStep(task_file_path="large.yaml"), tmp_path)[0]) == 262_144
 
 
+@pytest.mark.attack("a task file", "links in a circle, as a task file", "they are no file")
+def test_links_in_a_circle_are_no_file_of_a_context(tmp_path: Path) -> None:
+    (tmp_path / "here").symlink_to("there")
+    (tmp_path / "there").symlink_to("here")
+    with pytest.raises(Fault, match="The context has no file 'here'"):
+        read_task(FileTaskStep(task_file_path="here"), tmp_path)
+
+
 @pytest.mark.attack("a task file", "a long document, made by a template of one line", "a limit of characters")
 def test_what_a_template_makes_is_limited_before_it_is_parsed() -> None:
     with pytest.raises(TaskFileError, match="the rendered file has more than 262144 characters"):

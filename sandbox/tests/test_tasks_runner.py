@@ -509,6 +509,8 @@ def test_an_option_of_a_build_that_could_reach_this_machine_is_refused_by_name(o
         ("-t x -f link/passwd .", "is outside /workspace"),
         ("-t x -f gone .", "the Dockerfile gone does not exist"),
         ("-t x gone", "the context gone is no folder"),
+        ("-t x loop", "the context loop is no folder"),
+        ("-t x -f loop .", "the Dockerfile loop does not exist"),
         ("-t x http://127.0.0.1:1/x.tar", "is no folder in /workspace"),
         ("-t x -", "the context - is no folder"),
         ("-t x https://github.com/o/r", "a repository is a run's context"),
@@ -522,6 +524,7 @@ def test_sources_of_a_build_are_in_the_workspace(line: str, problem: str, tmp_pa
     (tmp_path / "secret").write_text("FROM scratch\n")
     (context / "Dockerfile").write_text("FROM scratch\n")
     (context / "link").symlink_to("/etc")
+    (context / "loop").symlink_to("loop")
     bench = Bench(context)
     assert problem in bench.play(f"steps:\n- build: {line}\n").error
     assert bench.engine.store.builds == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,7 @@ class Execution:
         return content.decode(errors="replace")
 
     def _inside(self, path: Path, name: str) -> Path:
-        found = path.resolve()
+        found = Path(os.path.realpath(path))  # no exception for links in a circle, which are neither file nor folder
         if not found.is_relative_to(self.context.resolve()):
             raise StepFailed(f"{name} is outside {WORKSPACE}")
         return found

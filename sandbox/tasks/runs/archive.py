@@ -62,6 +62,8 @@ def _unpack(tar: tarfile.TarFile, target: Path) -> None:
             _place(tar, member, target, target / name)
     for name, goal in links:
         _link(target, name, goal)
+    for name, _ in links:  # a later link may have changed where an earlier one leads
+        _require_inside(target, target / name, name)
 
 
 def _place(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, path: Path) -> None:
@@ -90,12 +92,19 @@ def _inside(path: str, member: str) -> str:
 def _link(target: Path, name: str, goal: str) -> None:
     """Create a symbolic link. One on the way to it may lead elsewhere in the folder, but not out of it."""
     path = target / name
+    for end in (path.parent, path.parent / goal):
+        _require_inside(target, end, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for end in (path.parent.resolve(), (path.parent / goal).resolve()):
-        if not end.is_relative_to(target.resolve()):
-            raise ArchiveError(f"{name!r} leaves the folder")
     path.unlink(missing_ok=True)
     path.symlink_to(goal)
+
+
+def _require_inside(target: Path, path: Path, member: str) -> None:
+    found = Path(os.path.realpath(path))  # `Path.resolve` raises RuntimeError for links in a circle before Python 3.13
+    if found.is_symlink():
+        raise ArchiveError(f"{member!r} leads in a circle")
+    if not found.is_relative_to(target.resolve()):
+        raise ArchiveError(f"{member!r} leaves the folder")
 
 
 class _Limited(io.RawIOBase):
