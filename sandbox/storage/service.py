@@ -110,11 +110,11 @@ class Storage:
         if account != self._account.name:
             message = f"There is no storage account '{account}' in this sandbox; there is '{self._account.name}'."
             raise Fault(404, "ResourceNotFound", message)
-        body = await self._checked_body(call, service)
         query = call.request.rel_url.raw_query_string
         if "sig" not in call.request.query:
             self._check_token(call, service)
             query = f"{query}&{self._full_access}" if query else self._full_access
+        body = await self._checked_body(call, service)
         return await self._backends[service].forward(call.request, query=query, body=body, drop=("authorization",))
 
     async def _checked_body(self, call: Call, service: str) -> bytes | None:

@@ -119,6 +119,13 @@ def test_no_token_is_a_challenge_and_another_audience_is_refused(storage: Storag
     assert requests.get(url, headers={"Authorization": f"Bearer {foreign}"}, timeout=5).status_code == 401
 
 
+@pytest.mark.attack("any client", "that a body is read and judged without a token", "the token is checked first")
+def test_the_token_is_checked_before_the_body(storage: Storage) -> None:
+    refused_later = {f"property{number}": number for number in range(300)}
+    answer = requests.post(f"https://{ACCOUNT}.table.core.windows.net/ledger", json=refused_later, timeout=5)
+    assert answer.status_code == 401
+
+
 def test_another_account_is_refused_by_name(storage: Storage) -> None:
     answer = requests.get("https://strangers.blob.core.windows.net/", timeout=5)
     assert answer.status_code == 404
