@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from functools import cached_property
 from pathlib import Path
 
-from sandbox.arm.directory import directory_surface
+from sandbox.arm.directory import Directory
 from sandbox.arm.foundation import Foundation
 from sandbox.arm.operations import Operations
 from sandbox.arm.surface import ResourceIndex, arm_surface
@@ -167,7 +167,7 @@ class Box:
     def _data_planes(self) -> Sequence[Surface]:
         """All surfaces but sign-in, ARM and the sandbox's own operations."""
         return [
-            directory_surface(self.issuer, self.foundation.identities.principal_of),
+            Directory(self.issuer, self.foundation.identities.principal_of).surface(),
             self.vaults.surface(),
             self.storage.surface(),
             self.github.surface(),

@@ -28,32 +28,39 @@ class _Ids(msgspec.Struct, forbid_unknown_fields=True):
     types: list[str] = []
 
 
-def directory_surface(issuer: Issuer, principal_of: Callable[[str], str | None]) -> Surface:
-    """The surface `graph.microsoft.com`.
+class Directory:
+    """The service principals of managed identities, the only principals here.
 
     Args:
         issuer: validates the tokens.
         principal_of: returns the principal id for a user-assigned identity's client id, or None.
     """
 
-    def authorize(request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
-        return issuer.bearer(request.headers.get("Authorization", ""), _AUDIENCES)
+    def __init__(self, issuer: Issuer, principal_of: Callable[[str], str | None]) -> None:
+        self._issuer, self._principal_of = issuer, principal_of
 
-    surface = Surface("Microsoft Graph", r"graph\.microsoft\.com", authorize=authorize)
+    def surface(self) -> Surface:
+        """The surface `graph.microsoft.com`."""
+        surface = Surface("Microsoft Graph", r"graph\.microsoft\.com", authorize=self._authorize)
+        surface.operation("GET", "/v1.0/me")(self._get_me)
+        surface.operation("GET", "/v1.0/users")(self._list_users)
+        surface.operation("GET", "/v1.0/servicePrincipals")(self._list_service_principals)
+        surface.operation("POST", "/v1.0/directoryObjects/getByIds")(self._get_by_ids)
+        return surface
 
-    @surface.operation("GET", "/v1.0/me")
-    async def get_me(call: Call) -> web.StreamResponse:
+    def _authorize(self, request: web.BaseRequest, host: str, params: Mapping[str, str]) -> Mapping[str, Any]:
+        return self._issuer.bearer(request.headers.get("Authorization", ""), _AUDIENCES)
+
+    async def _get_me(self, call: Call) -> web.StreamResponse:
         """The signed-in user; a sandbox never has one."""
         raise Fault(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
 
-    @surface.operation("GET", "/v1.0/users")
-    async def list_users(call: Call) -> web.StreamResponse:
+    async def _list_users(self, call: Call) -> web.StreamResponse:
         """The users of the directory; a sandbox has none."""
         only(call, "$filter")
         return json_answer({"value": []})
 
-    @surface.operation("GET", "/v1.0/servicePrincipals")
-    async def list_service_principals(call: Call) -> web.StreamResponse:
+    async def _list_service_principals(self, call: Call) -> web.StreamResponse:
         """The service principal with a name or client id."""
         only(call, "$filter")
         text = call.query.get("$filter", "")
@@ -61,16 +68,13 @@ def directory_surface(issuer: Issuer, principal_of: Callable[[str], str | None])
         if not match:
             message = f"The sandbox supports the filter servicePrincipalNames/any(c:c eq '…') only, not \"{text}\"."
             raise Fault(400, "Request_UnsupportedQuery", message)
-        principal = SYSTEM_PRINCIPAL_ID if match[1] in _SYSTEM_NAMES else principal_of(match[1])
+        principal = SYSTEM_PRINCIPAL_ID if match[1] in _SYSTEM_NAMES else self._principal_of(match[1])
         return json_answer({"value": [_service_principal(principal)] if principal else []})
 
-    @surface.operation("POST", "/v1.0/directoryObjects/getByIds")
-    async def get_by_ids(call: Call) -> web.StreamResponse:
+    async def _get_by_ids(self, call: Call) -> web.StreamResponse:
         """The objects with these ids: each is the service principal of a managed identity, the only kind here."""
         body = await call.body(_Ids)
         return json_answer({"value": [_service_principal(principal) for principal in body.ids]})
-
-    return surface
 
 
 def _service_principal(principal_id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import requests
 from azure.identity import DefaultAzureCredential
 
-from sandbox.arm.directory import directory_surface
+from sandbox.arm.directory import Directory
 from sandbox.identity import SYSTEM_PRINCIPAL_ID
 from sandbox.tests.live import LiveGateway
 
@@ -17,7 +17,7 @@ GRAPH = "https://graph.microsoft.com"
 
 @pytest.fixture
 def headers(live: LiveGateway) -> dict[str, str]:
-    live.gateway.add(directory_surface(live.issuer, {"client-1": "principal-1"}.get))
+    live.gateway.add(Directory(live.issuer, {"client-1": "principal-1"}.get).surface())
     with DefaultAzureCredential() as credential:
         return {"Authorization": f"Bearer {credential.get_token(f'{GRAPH}/.default').token}"}
 
