@@ -73,16 +73,7 @@ class Backend:
             ) as answer:
                 return await _relay(request, answer, tell or {})
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            return web.json_response(
-                {
-                    "error": {
-                        "code": "ServerBusy",
-                        "message": f"The server behind {request.host} is away: {error}",
-                    }
-                },
-                status=503,
-                headers={"x-ms-error-code": "ServerBusy"},
-            )
+            return _away(request.host, error)
 
     def _url(self, path: str, query: str) -> URL:
         port = self._target if isinstance(self._target, int) else 80
@@ -103,6 +94,11 @@ class Backend:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+def _away(host: str, error: Exception) -> web.Response:
+    body = {"error": {"code": "ServerBusy", "message": f"The server behind {host} is away: {error}"}}
+    return web.json_response(body, status=503, headers={"x-ms-error-code": "ServerBusy"})
 
 
 async def _relay(

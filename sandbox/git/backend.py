@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -44,15 +44,7 @@ async def serve(
     Raises:
         Fault: 502 if the program did not respond with a CGI header.
     """
-    process = await asyncio.create_subprocess_exec(
-        *rights.command("git", "http-backend"),
-        **rights.server(),
-        cwd="/",
-        env=git_environment() | _cgi(request, root, path, user),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await _start(rights, _cgi(request, root, path, user))
     assert process.stdin and process.stdout and process.stderr
     feeding = asyncio.create_task(_feed(request, process.stdin))
     errors = asyncio.create_task(process.stderr.read())
@@ -69,6 +61,18 @@ async def serve(
         await end(process)
         feeding.cancel()
         await asyncio.wait((feeding, errors))
+
+
+async def _start(rights: Rights, variables: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *rights.command("git", "http-backend"),
+        **rights.server(),
+        cwd="/",
+        env=git_environment() | variables,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
 
 def _cgi(request: web.BaseRequest, root: Path, path: str, user: str | None) -> dict[str, str]:
