@@ -39,7 +39,6 @@ def judge(  # noqa: PLR0913  (the options of a command are its parameters)
     *,
     rules: Annotated[Path | None, typer.Option(help="The rules (gates.yaml), with --gate.")] = None,
     gate: Annotated[str, typer.Option(help="The gate whose scan and exceptions count.")] = "",
-    tag: Annotated[str, typer.Option(help="The tag of the image, for exceptions that name tags.")] = "",
     fail_on: Annotated[
         list[str] | None, typer.Option(help="Instead of --rules: severity=high,fixable. Repeat it: any that matches.")
     ] = None,
@@ -69,7 +68,7 @@ def judge(  # noqa: PLR0913  (the options of a command are its parameters)
     at = _moment(now)
     chosen, granted = _chosen(rules, gate, fail_on or [], ignore_unfixed=ignore_unfixed, new_only=bool(baseline))
     granted += _exceptions(exceptions)
-    scoped = [exception for exception in granted if is_in_scope(exception, gate, tag)]
+    scoped = [exception for exception in granted if is_in_scope(exception, gate)]
     stated = {file: _read(file, read_vex) for file in vex or []}
     statements = chain.from_iterable(stated.values())
     try:
@@ -192,7 +191,7 @@ def _moment(text: str) -> datetime:
 def _unused_warnings(left_out: int, files: Iterable[Path]) -> Iterator[str]:
     """What of the options has no effect: exceptions out of scope, VEX documents without a usable statement."""
     if left_out:
-        yield f"exceptions for other gates or tags (see --gate and --tag): {left_out}"
+        yield f"exceptions for other gates (see --gate): {left_out}"
     for file in files:
         yield f"{file} has no VEX statement about a package by its purl, or an image by its digest"
 

@@ -175,7 +175,7 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
 
     def _exceptions(self, candidate: Candidate) -> list[ExceptionRule]:
         known = (*self._services.policy.exceptions, *granted_at(self._services.ledger, candidate.gate))
-        return [one for one in known if is_in_scope(one, candidate.gate, candidate.tag)]
+        return [one for one in known if is_in_scope(one, candidate.gate)]
 
     def _basis(self, candidate: Candidate, rule: ScanRules) -> str:
         now = self._services.clock.now()

@@ -49,6 +49,6 @@ class ExceptionGrant(Row, frozen=True, kw_only=True):
 
 
 def exception_id(exception: ExceptionRule) -> str:
-    """The id of an exception: the same for the same vulnerability, package, tags and end."""
-    parts = (exception.vulnerability.upper(), exception.package, " ".join(exception.tags), exception.until)
+    """The id of an exception: the same for the same vulnerability, package and end."""
+    parts = (exception.vulnerability.upper(), exception.package, exception.until)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

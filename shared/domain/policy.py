@@ -430,7 +430,7 @@ class App(NamedRule, frozen=True, kw_only=True):
 class ExceptionRule(Rule, frozen=True, kw_only=True):
     """A vulnerability that is accepted until a time: where it covers a finding, that finding does not fail a scan.
 
-    Without `package` it covers all packages, without `gates` all gates, without `tags` all tags.
+    Without `package` it covers all packages, without `gates` all gates.
     """
 
     vulnerability: VulnerabilityId
@@ -438,7 +438,6 @@ class ExceptionRule(Rule, frozen=True, kw_only=True):
         str, Meta(max_length=1000, description="a package: its name, name@version, or a purl with or without version")
     ] = ""
     gates: tuple[Name, ...] = ()
-    tags: tuple[TagPattern, ...] = ()
     justification: Sentence
     author: Sentence
     until: Until

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from shared.domain.errors import Malformed
 from shared.domain.policy import ExceptionRule
-from shared.domain.tag_rule import TagRule
 from shared.findings.model import Finding, Package
 from shared.findings.purls import parse_purl
 
@@ -16,16 +15,17 @@ SOON = timedelta(days=7)
 """How long before its end an exception is announced to end."""
 
 
-def covers(exception: ExceptionRule, finding: Finding, gate: str, tag: str, now: datetime) -> bool:
-    """Whether a finding in an image of a gate and tag is accepted now."""
-    return is_in_scope(exception, gate, tag) and is_active(exception, now) and is_about(exception, finding)
+def covers(exception: ExceptionRule, finding: Finding, gate: str, now: datetime) -> bool:
+    """Whether a finding in an image of a gate is accepted now."""
+    return is_in_scope(exception, gate) and is_active(exception, now) and is_about(exception, finding)
 
 
-def is_in_scope(exception: ExceptionRule, gate: str, tag: str) -> bool:
-    """Whether it is for images of a gate and tag; "" is an unknown one, which only an exception for all includes."""
-    if exception.gates and gate not in exception.gates:
-        return False
-    return not exception.tags or TagRule.of(exception.tags).takes(tag)
+def is_in_scope(exception: ExceptionRule, gate: str) -> bool:
+    """Whether it is for images of a gate; "" is an unknown one, which only an exception for all includes.
+
+    It is not for single tags: a verdict is about a digest, which any tag of the gate may point to.
+    """
+    return not exception.gates or gate in exception.gates
 
 
 def is_active(exception: ExceptionRule, now: datetime) -> bool:

@@ -62,7 +62,6 @@ class ExceptionRequest(ReasonRequest, frozen=True, kw_only=True):
     vulnerability: Annotated[str, _field("The id of a vulnerability, or another id of the same one.")]
     until: Annotated[str, _field("Its end: a day, to its end in UTC, or a time with its zone; at most a year away.")]
     package: Annotated[str, _field("Only in this package: its name, name@version, or a purl.")] = ""
-    tags: Annotated[str, _field("Only for these tags: names or patterns with * and ?, separated by commas.")] = ""
 
 
 class RebuildRequest(ReasonRequest, frozen=True, kw_only=True):

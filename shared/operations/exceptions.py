@@ -26,7 +26,7 @@ class ExceptionOperations:
     def __init__(self, services: Services) -> None:
         self._services, self._lookup = services, Lookup(services)
 
-    def ask(self, gate_name: str, vulnerability: str, until: str, package: str, tags: str, who: Who) -> Plan:
+    def ask(self, gate_name: str, vulnerability: str, until: str, package: str, who: Who) -> Plan:
         """Ask for an exception at a gate; it counts once it is granted.
 
         Raises:
@@ -36,7 +36,7 @@ class ExceptionOperations:
         gate, now = self._lookup.gate(gate_name), self._services.clock.now()
         if not any(isinstance(rule, ScanCheck) for rule in gate.checks):
             raise Refused(f"gate {gate.name} has no scan: there is nothing to except")
-        exception = _exception(gate, vulnerability, until, package, tags, who)
+        exception = _exception(gate, vulnerability, until, package, who)
         if not is_active(exception, now):
             raise Malformed("until", end_warning(exception, now))
         name = exception_id(exception)
@@ -101,13 +101,12 @@ class ExceptionOperations:
         return Done("exceptions")
 
 
-def _exception(gate: Gate, vulnerability: str, until: str, package: str, tags: str, who: Who) -> ExceptionRule:
+def _exception(gate: Gate, vulnerability: str, until: str, package: str, who: Who) -> ExceptionRule:
     """Raises `Malformed` if a field is invalid."""
     written = {
         "vulnerability": vulnerability,
         "until": until,
         "package": package,
-        "tags": [tag.strip() for tag in tags.split(",") if tag.strip()],
         "gates": [gate.name],
         "justification": who.reason,
         "author": who.actor,

@@ -124,7 +124,6 @@ class StandingException(ApiModel, frozen=True, kw_only=True):
     state: str
     vulnerability: str
     package: str
-    tags: tuple[str, ...]
     justification: str
     author: str
     until: str

@@ -235,7 +235,6 @@ def _exception_item(grant: ExceptionGrant, now: datetime) -> models.StandingExce
         state="ended" if is_over else grant.state,
         vulnerability=rule.vulnerability,
         package=rule.package,
-        tags=rule.tags,
         justification=rule.justification,
         author=rule.author,
         until=rule.until,
