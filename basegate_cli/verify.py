@@ -165,6 +165,8 @@ def _check_lines(check: Check) -> Iterator[str]:
     for used in check.exceptions:
         until = f" until {used.until}" if used.until else ""
         yield f"    accepted {used.vulnerability} {used.package}{until}: {used.justification} ({used.author})"
+    if check.more_exceptions:
+        yield f"    accepted {check.more_exceptions} more, which the record only counts"
 
 
 def _notes(image: Image, decided: list[tuple[Proof, Decision]], refused: list[str]) -> Iterator[str]:

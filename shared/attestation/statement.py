@@ -117,11 +117,15 @@ class UsedException(_Part, frozen=True, kw_only=True):
 
 
 class CheckFacts(_Part, frozen=True, kw_only=True):
-    """What a kind of check says of one of its checks, beside what every check has."""
+    """What a kind of check says of one of its checks, beside what every check has.
+
+    `more_exceptions` counts those that the verdict depends on, too, and that are not in `exceptions`.
+    """
 
     evidence: tuple[Evidence, ...] = ()
     scanner: Scanner | None = None
     exceptions: tuple[UsedException, ...] = ()
+    more_exceptions: int = 0
 
 
 class TaskRun(_Part, frozen=True, kw_only=True):
@@ -144,6 +148,7 @@ class Check(_Part, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
     scanner: Scanner | None = None
     exceptions: tuple[UsedException, ...] = ()
+    more_exceptions: int = 0
 
 
 class Actors(_Part, frozen=True, kw_only=True):
@@ -283,6 +288,7 @@ def _check(record: CheckRecord, facts: CheckFacts | None) -> Check:
         evidence=facts.evidence,
         scanner=facts.scanner,
         exceptions=facts.exceptions,
+        more_exceptions=facts.more_exceptions,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from shared.attestation.statement import CheckFacts, Scanner, UsedException, evidence_of
 from shared.attestation.statement import Evidence as StatedEvidence
@@ -18,7 +18,7 @@ from shared.checks.kind import CheckResult
 from shared.checks.task import RunsTask, TaskRunKind, telling_line
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict
 from shared.domain.errors import NotFound, Rejected
-from shared.domain.exception import ExceptionGrant
+from shared.domain.exception import ExceptionGrant, StoredException
 from shared.domain.image import short
 from shared.domain.policy import Duration, ExceptionRule, Name, Policy, TaskName, Values, fingerprint_of
 from shared.domain.stable_tag import StableTag
@@ -64,6 +64,10 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
             yield "two_persons", TWO_PERSONS_NEED_NAMES
 
 
+_EXCEPTIONS = 20
+"""How many of the exceptions that a verdict depends on are recorded; the others are counted."""
+
+
 class Review(NamedTuple):
     """A report, its judgement, and the keys of the findings of the promoted image (None: there are none to compare).
 
@@ -78,6 +82,7 @@ class Review(NamedTuple):
     def result(self, evidence: Evidence) -> CheckResult:
         """The result of the check, with its evidence."""
         report, judgement = self.report, self.judgement
+        used = dict.fromkeys(StoredException.of(one.exception) for one in judgement.findings if one.exception)
         summary = ScanSummary(
             scanner=report.scanner.name,
             scanner_version=report.scanner.version,
@@ -87,7 +92,8 @@ class Review(NamedTuple):
             counts={severity.value: count for severity, count in report.by_severity()},
             failing=len(judgement.with_outcome(Outcome.FAILS)),
             covered=len(judgement.with_outcome(Outcome.VEX, Outcome.EXCEPTION)),
-            exceptions=tuple(dict.fromkeys(one.exception for one in judgement.findings if one.exception))[:50],
+            exceptions=tuple(used)[:_EXCEPTIONS],
+            more_exceptions=len(tuple(used)[_EXCEPTIONS:]),
             warnings=judgement.warnings[:10],
             basis=self.basis,
         )
@@ -136,7 +142,8 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
                 database_version=summary.database_version,
                 database_built_at=summary.database_built_at,
             ),
-            exceptions=tuple(map(_used, summary.exceptions)),
+            exceptions=tuple(UsedException(**asdict(exception)) for exception in summary.exceptions),
+            more_exceptions=summary.more_exceptions,
         )
 
     def _readable(self, log: str) -> str:
@@ -213,17 +220,7 @@ def _require_about(report: Report, candidate: Candidate) -> None:
         raise BrokenReport(f"the report is {named}, not about {short(candidate.digest)}: scan $IMAGE, by its digest")
 
 
-def _used(exception: ExceptionRule) -> UsedException:
-    return UsedException(
-        vulnerability=exception.vulnerability,
-        package=exception.package,
-        justification=exception.justification,
-        author=exception.author,
-        until=exception.until,
-    )
-
-
 def granted_at(ledger: Ledger, gate: str) -> list[ExceptionRule]:
     """The exceptions that were granted at a gate and not ended by anybody; some may be past their end."""
     listed = (stored.record for stored in ledger.list(ExceptionGrant, gate))
-    return [one.exception for one in listed if one.is_granted]
+    return [one.rule for one in listed if one.is_granted]

@@ -7,8 +7,9 @@ from typing import ClassVar, Self
 
 import msgspec
 
+from shared.domain.exception import StoredException
 from shared.domain.image import Digest, Tag, parse_repository
-from shared.domain.policy import CheckRule, ExceptionRule, Gate, Phase, RegistryRule
+from shared.domain.policy import CheckRule, Gate, Phase, RegistryRule
 from shared.domain.record import GateRecord, RecordSummary, list_item
 
 
@@ -48,7 +49,8 @@ class Verdict(StrEnum):
 class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a scan found: the number of findings by severity, of those that fail, and of those that are accepted.
 
-    `exceptions` are those that the verdict depends on, at most 50; `basis` identifies what it was judged by.
+    `exceptions` are those that the verdict depends on, at most 20, and `more_exceptions` counts the others; `basis`
+    identifies what it was judged by.
     """
 
     scanner: str = ""
@@ -59,7 +61,8 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     failing: int = 0
     covered: int = 0
-    exceptions: tuple[ExceptionRule, ...] = ()
+    exceptions: tuple[StoredException, ...] = ()
+    more_exceptions: int = 0
     warnings: tuple[str, ...] = ()
     basis: str = ""
 

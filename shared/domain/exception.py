@@ -4,10 +4,29 @@ import hashlib
 from datetime import datetime
 from typing import Self
 
-from msgspec.structs import replace
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from shared.domain.policy import ExceptionRule
 from shared.domain.record import Row
+
+
+class StoredException(Struct, frozen=True, kw_only=True):
+    """An exception as records keep it.
+
+    Unlike the rules it allows unknown fields: a record that another version of the app wrote must be readable.
+    """
+
+    vulnerability: str
+    package: str = ""
+    justification: str
+    author: str
+    until: str
+
+    @classmethod
+    def of(cls, exception: ExceptionRule) -> Self:
+        """An exception of the rules, or one that was asked for."""
+        return cls(**{name: getattr(exception, name) for name in cls.__struct_fields__})
 
 
 class ExceptionGrant(Row, frozen=True, kw_only=True):
@@ -20,12 +39,17 @@ class ExceptionGrant(Row, frozen=True, kw_only=True):
 
     gate: str
     id: str
-    exception: ExceptionRule
+    exception: StoredException
     at: datetime
     granted_at: datetime | None = None
     granted_by: str = ""
     ended_at: datetime | None = None
     ended_by: str = ""
+
+    @property
+    def rule(self) -> ExceptionRule:
+        """The exception, to judge by."""
+        return ExceptionRule(**asdict(self.exception), gates=(self.gate,))
 
     @property
     def is_granted(self) -> bool:
@@ -35,7 +59,7 @@ class ExceptionGrant(Row, frozen=True, kw_only=True):
     @property
     def counted_until(self) -> datetime:
         """When it ended, or ends: somebody ended it, or its time is over."""
-        return self.ended_at or self.exception.ends_at
+        return self.ended_at or self.rule.ends_at
 
     @property
     def state(self) -> str:

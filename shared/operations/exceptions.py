@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from shared.checks.scan import ScanCheck
 from shared.domain.errors import BasegateError, Malformed, NotFound, Refused
-from shared.domain.exception import ExceptionGrant, exception_id
+from shared.domain.exception import ExceptionGrant, StoredException, exception_id
 from shared.domain.policy import ExceptionRule, Gate
 from shared.domain.sweep import SweepRecord
 from shared.findings.exceptions import end_warning, in_words, is_active, problems
@@ -42,8 +42,8 @@ class ExceptionOperations:
         name = exception_id(exception)
         stored = self._services.ledger.load(ExceptionGrant, gate.name, name)
         if stored is not None and stored.record.ended_at is None:
-            raise Refused(f"{in_words(stored.record.exception)} is {stored.record.state} already, as {name}")
-        asked = ExceptionGrant(gate=gate.name, id=name, exception=exception, at=now)
+            raise Refused(f"{in_words(stored.record.rule)} is {stored.record.state} already, as {name}")
+        asked = ExceptionGrant(gate=gate.name, id=name, exception=StoredException.of(exception), at=now)
         effects = (Effect("ask for an exception", f"{exception.vulnerability} until {exception.until}, as {name}"),)
         return Plan(effects, lambda: self._save(stored, asked))
 
@@ -56,13 +56,13 @@ class ExceptionOperations:
         gate, stored = self._named(gate_name, name)
         record, now = stored.record, self._services.clock.now()
         if record.state != "requested":
-            raise Refused(f"{in_words(record.exception)} is {record.state} already")
-        if not is_active(record.exception, now):
-            raise Refused(end_warning(record.exception, now))
+            raise Refused(f"{in_words(record.rule)} is {record.state} already")
+        if not is_active(record.rule, now):
+            raise Refused(end_warning(record.rule, now))
         asked_by = record.exception.author
         if _needs_two(gate) and asked_by.casefold() == who.actor.casefold():
             raise Refused(f"{who.actor} asked for it: gate {gate.name} requires another person to grant it")
-        effects = (Effect("grant", in_words(record.exception)), Effect("judge again", f"what gate {gate.name} refused"))
+        effects = (Effect("grant", in_words(record.rule)), Effect("judge again", f"what gate {gate.name} refused"))
         return Plan(effects, lambda: self._grant(gate, stored, record.granted(now, who.actor)))
 
     def end(self, gate_name: str, name: str, who: Who) -> Plan:
@@ -73,9 +73,9 @@ class ExceptionOperations:
         """
         _, stored = self._named(gate_name, name)
         if stored.record.ended_at is not None:
-            raise Refused(f"{in_words(stored.record.exception)} was ended already, by {stored.record.ended_by}")
+            raise Refused(f"{in_words(stored.record.rule)} was ended already, by {stored.record.ended_by}")
         ended = replace(stored.record, ended_at=self._services.clock.now(), ended_by=str(who))
-        return Plan((Effect("end", in_words(stored.record.exception)),), lambda: self._save(stored, ended))
+        return Plan((Effect("end", in_words(stored.record.rule)),), lambda: self._save(stored, ended))
 
     def _named(self, gate_name: str, name: str) -> tuple[Gate, Stored[ExceptionGrant]]:
         gate = self._lookup.gate(gate_name)
@@ -97,7 +97,7 @@ class ExceptionOperations:
         if stored is not None:
             self._services.ledger.save(stored, record)
         elif self._services.ledger.insert(record) is None:
-            raise Refused(f"someone else has just asked for {in_words(record.exception)}")
+            raise Refused(f"someone else has just asked for {in_words(record.rule)}")
         return Done("exceptions")
 
 

@@ -228,11 +228,11 @@ def _end_of(text: str) -> str:
 
 
 def _exception_item(grant: ExceptionGrant, now: datetime) -> models.StandingException:
-    rule, is_over = grant.exception, grant.exception.ends_at <= now
+    rule = grant.rule
     return models.StandingException(
         gate=grant.gate,
         id=grant.id,
-        state="ended" if is_over else grant.state,
+        state="ended" if rule.ends_at <= now else grant.state,
         vulnerability=rule.vulnerability,
         package=rule.package,
         justification=rule.justification,

@@ -115,7 +115,7 @@ def test_the_decision_names_who_what_when_and_on_what_evidence() -> None:
     scanner = Scanner(name="trivy", version="0.70.0", database_built_at=START)
     used = UsedException(vulnerability="CVE-2026-1", package="openssl", justification="not used", author="ann")
     log = evidence_of("log", "basegate-evidence/a.txt", b"a log")
-    made = facts(checks={0: CheckFacts(evidence=(log,), scanner=scanner, exceptions=(used,))})
+    made = facts(checks={0: CheckFacts(evidence=(log,), scanner=scanner, exceptions=(used,), more_exceptions=5)})
     decision = json.loads(statements(promotion(), candidate(), made)[DECISION_TYPE])["predicate"]
     (check,) = decision["checks"]
     assert check["run"] == {"registry": "contosobaseartifacts.azurecr.io", "id": "cb4"}
@@ -123,6 +123,7 @@ def test_the_decision_names_who_what_when_and_on_what_evidence() -> None:
     assert check["exceptions"] == [
         {"vulnerability": "CVE-2026-1", "package": "openssl", "justification": "not used", "author": "ann"}
     ]
+    assert check["moreExceptions"] == 5
     assert check["evidence"][0]["digest"] == {"sha256": hashlib.sha256(b"a log").hexdigest()}
     assert decision["actors"] == {
         "foundBy": "operator", "requestedBy": "ann", "approved": ["bob: looks fine"]

@@ -10,6 +10,7 @@ from shared.attestation.proof import proof
 from shared.domain.alarm import AlarmKind
 from shared.domain.candidate import CandidateState
 from shared.domain.errors import Malformed, NotFound, Refused, Retry
+from shared.domain.exception import ExceptionGrant
 from shared.operations import Plan, Who
 from shared.queries.models import StandingException
 from shared.queries.records import Queries
@@ -85,6 +86,16 @@ def test_an_exception_for_another_package_lets_nothing_pass() -> None:
     world = refused()
     granted(world, package="zlib")
     assert world.stable_tag() is None
+
+
+def test_a_grant_that_another_version_wrote_is_readable_and_counts() -> None:
+    world = refused()
+    granted(world)
+    (stored,) = world.ledger.list(ExceptionGrant, "node")
+    written = msgspec.to_builtins(stored.record)
+    written["exception"] |= {"gates": ["node"], "tags": [], "priority": "a field of a later version"}
+    read = msgspec.json.decode(msgspec.json.encode(written), type=ExceptionGrant)
+    assert (read.rule, read.is_granted) == (stored.record.rule, True)
 
 
 def test_a_dry_run_asks_for_nothing() -> None:

@@ -10,10 +10,12 @@ import json
 import msgspec
 import pytest
 
+from shared.checks import check_kinds
 from shared.checks.approval import ApprovalCheck
 from shared.checks.scan import ScanCheck
 from shared.checks.task import TaskCheck
 from shared.domain.candidate import CandidateState, ScanSummary, Verdict
+from shared.domain.exception import StoredException
 from shared.domain.image import Digest
 from shared.domain.policy import CheckRule, ExceptionRule
 from shared.findings.model import Severity
@@ -111,9 +113,9 @@ def swept(world: World) -> None:
     world.settle()
 
 
-def accepted(until: str = "2026-12-31") -> ExceptionRule:
+def accepted(until: str = "2026-12-31", vulnerability: str = "CVE-2026-1") -> ExceptionRule:
     return ExceptionRule(
-        vulnerability="CVE-2026-1", package="openssl", justification="not reachable", author="ada", until=until
+        vulnerability=vulnerability, package="openssl", justification="not reachable", author="ada", until=until
     )
 
 
@@ -222,6 +224,23 @@ def test_an_exception_in_the_rules_lets_a_failed_image_pass_without_another_run(
     candidate = world.candidate(GREEN)
     assert (candidate.attempt, candidate.state, world.stable_tag()) == (2, CandidateState.PASSED, GREEN)
     assert (len(world.tasks.runs), summary(world).covered) == (1, 1)
+
+
+def test_of_many_exceptions_the_record_names_twenty_and_counts_the_others() -> None:
+    found = [OPENSSL | {"VulnerabilityID": f"CVE-2026-{number}"} for number in range(25)]
+    world = scan_world(exceptions=tuple(accepted(vulnerability=one["VulnerabilityID"]) for one in found))
+    will_report(world, *found)
+    push(world)
+    used = summary(world)
+    assert (len(used.exceptions), used.more_exceptions, used.covered, world.stable_tag()) == (20, 5, 25, GREEN)
+    facts = check_kinds(world.services)["scan"].facts(world.candidate(GREEN).checks[0])
+    assert (len(facts.exceptions), facts.more_exceptions) == (20, 5)
+
+
+def test_a_summary_that_another_version_wrote_is_readable() -> None:
+    known = msgspec.to_builtins(StoredException.of(accepted()))
+    written = {"exceptions": [known | {"gates": ["node"], "tags": [], "priority": "of a later version"}]}
+    assert msgspec.convert(written, ScanSummary).exceptions == (StoredException.of(accepted()),)
 
 
 def test_relaxed_rules_let_a_failed_image_pass_without_another_run() -> None:
