@@ -15,7 +15,7 @@ from shared.board.buttons import Action
 from shared.board.parts import Item, Severity, duration, facts, item_of, moment, severity_of, short_image
 from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord
-from shared.domain.errors import Malformed
+from shared.domain.errors import BasegateError, Malformed
 from shared.domain.image import short
 from shared.domain.policy import App
 from shared.domain.promotion import Promotion, PromotionState
@@ -55,7 +55,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     """The page of one candidate or rollout.
 
-    `log` is the path of the log below `/api/` ("" if there is none); `findings` are those of a scan, at most 100.
+    `log` is the path of the log below `/api/` ("" if there is none); `findings` are those of a scan, at most 100, and
+    `findings_problem` says why they cannot be read now.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     parent_name: str
     log: str = ""
     findings: Findings | None = None
+    findings_problem: str = ""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +107,7 @@ def candidate_page(services: Services, identifier: str, now: datetime) -> Record
     stored = lookup.candidate(identifier)
     record, promotions = stored.record, lookup.promotions_for(stored.record)
     known = facts({"Image": str(record.image), "Attempt": f"{record.attempt}", "Requested by": record.requested_by})
+    findings, problem = _findings(services, record)
     return RecordPage(
         **_common(record, tuple(_check(check, now) for check in record.checks), record.checks, promotions),
         kind="Candidate",
@@ -112,8 +115,17 @@ def candidate_page(services: Services, identifier: str, now: datetime) -> Record
         facts=known | _stall_facts(record) | dict(map(_promotion_fact, promotions)),
         actions=tuple(buttons.of_candidate(record, promotions, stored.etag)),
         parent=f"gates/{record.gate}",
-        findings=ScanFindings(services).of_record(record, _FINDINGS),
+        findings=findings,
+        findings_problem=problem,
     )
+
+
+def _findings(services: Services, record: Candidate) -> tuple[Findings | None, str]:
+    """The findings of a candidate, or why they cannot be read now: the rest of its page does not depend on them."""
+    try:
+        return ScanFindings(services).of_record(record, _FINDINGS), ""
+    except BasegateError as error:
+        return None, f"The findings cannot be read now: {error}"
 
 
 def rollout_page(services: Services, identifier: str, now: datetime) -> RecordPage:

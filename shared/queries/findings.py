@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from shared.checks import check_kinds
-from shared.checks.scan import Review, ScanCheckKind
+from shared.checks.scan import Review, ScanCheck, ScanCheckKind
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
 from shared.domain.errors import NotFound
 from shared.domain.record import ApiModel
-from shared.findings.judge import JudgedFinding, keys_of
+from shared.findings.judge import JudgedFinding, Judgement, keys_of
 from shared.findings.model import Finding, Severity
 from shared.findings.rules import ScanRules
 from shared.findings.sarif import sarif_of
@@ -18,6 +20,8 @@ from shared.queries.lookup import Lookup
 
 FINDINGS_LIMIT = 1000
 """How many findings are returned: those that fail come first, then new ones, then the most severe."""
+
+_RULE_GONE = "the gate does not scan like this any more: the verdict is the recorded one, and what failed is not marked"
 
 
 class FindingItem(ApiModel, frozen=True, kw_only=True):
@@ -48,7 +52,8 @@ class FindingItem(ApiModel, frozen=True, kw_only=True):
 class Findings(ApiModel, frozen=True, kw_only=True):
     """What a scan found in a candidate, and the verdict on it under the rules and exceptions of today.
 
-    `total` is the number of findings, of which at most 1000 are in `items`.
+    Of several scans it is the first one that fails, else the first one. `total` is the number of findings, of which at
+    most 1000 are in `items`.
     """
 
     candidate: str
@@ -107,19 +112,36 @@ class ScanFindings:
         )
 
     def _review(self, candidate: Candidate) -> Review | None:
+        """The review of the first scan that fails, else of the first one with a report."""
+        first = None
+        for review in self._reviews(candidate):
+            if review.judgement.verdict is Verdict.FAILED:
+                return review
+            first = first or review
+        return first
+
+    def _reviews(self, candidate: Candidate) -> Iterator[Review]:
         kind = check_kinds(self._services)[ScanCheckKind.rule.kind]
         assert isinstance(kind, ScanCheckKind)
         for check in candidate.checks:
-            if review := kind.review(candidate, check, self._rules_of(candidate, check)):
-                return review
-        return None
+            rule = self._rule_of(candidate, check)
+            review = kind.review(candidate, check, rule or ScanRules())
+            if review is not None:
+                yield review if rule else review._replace(judgement=_recorded(check, review.judgement))
 
-    def _rules_of(self, candidate: Candidate, check: CheckRecord) -> ScanRules:
-        """The rules of today for what a check ran; none, if the gate does not scan like that any more."""
+    def _rule_of(self, candidate: Candidate, check: CheckRecord) -> ScanRules | None:
+        """The rule of today for what a check ran; None if the gate does not scan like that any more."""
         gate = self._services.gate(candidate.gate)
-        rules = [rule for rule in gate.checks if isinstance(rule, ScanRules)] if gate else []
-        same = (rule for rule in rules if getattr(rule, "run_fingerprint", "") == check.run_fingerprint)
-        return next(same, ScanRules())
+        scans = [rule for rule in gate.checks if isinstance(rule, ScanCheck)] if gate else []
+        same = [rule for rule in scans if rule.run_fingerprint == check.run_fingerprint]
+        own = (rule for rule in same if rule.fingerprint == check.fingerprint)  # several may judge the same run
+        return next(own, next(iter(same), None))
+
+
+def _recorded(check: CheckRecord, judgement: Judgement) -> Judgement:
+    """The judgement of a report without a rule, with the verdict that its check was given."""
+    verdict, warnings = check.verdict or Verdict.UNKNOWN, (_RULE_GONE, *judgement.warnings)
+    return replace(judgement, verdict=verdict, reason=check.reason or "there is no verdict", warnings=warnings)
 
 
 def _items(review: Review) -> Iterator[FindingItem]:

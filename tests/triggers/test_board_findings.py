@@ -7,6 +7,7 @@ import re
 import pytest
 
 from shared import bootstrap
+from shared.domain.errors import Retry
 from tests.fakes import World
 from tests.triggers.test_board import App, fragment, get, text
 from tests.unit.test_findings_shown import promoted_then_failed
@@ -48,6 +49,19 @@ def test_a_candidate_without_a_scan_has_no_such_section(monkeypatch: pytest.Monk
     world.push("15-alpine", GREEN)
     world.settle()
     assert "Findings" not in page_of(world, monkeypatch)
+
+
+def test_while_the_archive_is_away_the_page_stands_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = promoted_then_failed()
+
+    def away(place: str) -> str:
+        raise Retry(f"reading {place}: 503")
+
+    monkeypatch.setattr(world.archive, "read", away)
+    page = page_of(world, monkeypatch)
+    assert "The findings cannot be read now: reading" in page
+    assert "Rerun" in page
+    assert "Timeline" in page
 
 
 def test_text_of_a_report_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

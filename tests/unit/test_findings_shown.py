@@ -14,6 +14,7 @@ from shared.domain.candidate import Verdict
 from shared.domain.errors import NotFound
 from shared.findings.model import Severity
 from shared.findings.read import read_report
+from shared.findings.rules import Condition
 from shared.queries.findings import Findings, ScanFindings
 from tests.fakes import World
 from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, push, scan_world, will_report
@@ -58,6 +59,25 @@ def test_the_rules_and_exceptions_of_today_decide_what_is_shown() -> None:
         True,
         True,
     )
+
+
+def test_under_rules_that_do_not_scan_any_more_the_recorded_verdict_is_shown() -> None:
+    world = promoted_then_failed()
+    change(world, msgspec.structs.replace(SCAN, task="another-scanner"))
+    found = shown(world)
+    assert (found.verdict, "CVE-2026-1" in found.reason) == (Verdict.FAILED, True)
+    assert "does not scan like this any more" in found.warnings[0]
+    assert {one.outcome for one in found.items} == {""}
+
+
+@pytest.mark.parametrize("task", ["scan-node", "another-scanner"])
+def test_of_two_scans_the_one_that_fails_is_shown(task: str) -> None:
+    lenient = msgspec.structs.replace(SCAN, task=task, fail_on=(Condition(severity=Severity.CRITICAL),))
+    world = scan_world(lenient, SCAN)
+    will_report(world, OPENSSL)
+    push(world)
+    assert [check.verdict for check in world.candidate(GREEN).checks] == [Verdict.PASSED, Verdict.FAILED]
+    assert (shown(world).verdict, shown(world).items[0].outcome) == (Verdict.FAILED, "fails")
 
 
 def test_a_candidate_without_a_report_has_no_findings_to_show() -> None:
