@@ -29,7 +29,7 @@ def check(
     ] = "keys",
 ) -> None:
     """Validate rules as the app does: all errors, each with its line and column."""
-    from shared.findings.exceptions import end_warning
+    from shared.findings.exceptions import end_warnings, is_in_scope
     from shared.rules import InvalidGates, parse_gates
 
     try:
@@ -41,5 +41,6 @@ def check(
     counts = f"registries: {len(policy.registries)}, gates: {len(policy.gates)}, apps: {len(policy.apps)}"
     typer.echo(f"{file} has no errors ({counts})")
     now = datetime.now(UTC)
-    for warning in filter(None, (end_warning(exception, now) for exception in policy.exceptions)):
+    scopes = [[one for one in policy.exceptions if is_in_scope(one, gate)] for gate in policy.gates]
+    for warning in dict.fromkeys(text for scope in scopes for _, text in end_warnings(scope, now)):
         typer.echo(f"warning: {warning}")

@@ -72,7 +72,10 @@ class ExceptionGrant(Row, frozen=True, kw_only=True):
         return replace(self, exception=both, granted_at=now, granted_by=who)
 
 
-def exception_id(exception: ExceptionRule) -> str:
-    """The id of an exception: the same for the same vulnerability, package and end."""
-    parts = (exception.vulnerability.upper(), exception.package, exception.until)
+def exception_id(exception: ExceptionRule, ended: str = "") -> str:
+    """The id of an exception: the same for the same vulnerability, package and end.
+
+    `ended` is the id of the last one like it, if that was ended before its time: its row stays, and this one is new.
+    """
+    parts = (exception.vulnerability.upper(), exception.package, exception.until, *filter(None, [ended]))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

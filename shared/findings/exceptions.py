@@ -50,6 +50,25 @@ def end_warning(exception: ExceptionRule, now: datetime) -> str:
     return ""
 
 
+def end_warnings(exceptions: Iterable[ExceptionRule], now: datetime) -> Iterator[tuple[ExceptionRule, str]]:
+    """What a person should know about the ends of exceptions, all in scope of one gate: those with a warning.
+
+    One that was renewed has none: another one for the same vulnerability and package ends later, within `LONGEST`.
+    """
+    known, last = tuple(exceptions), dict[tuple[str, str], datetime]()
+    for one in known:
+        if one.ends_at <= now + LONGEST:
+            last[_subject(one)] = max(one.ends_at, last.get(_subject(one), one.ends_at))
+    for one in known:
+        is_renewed = one.ends_at < last.get(_subject(one), one.ends_at)
+        if not is_renewed and (warning := end_warning(one, now)):
+            yield one, warning
+
+
+def _subject(exception: ExceptionRule) -> tuple[str, str]:
+    return exception.vulnerability.upper(), exception.package.casefold()
+
+
 def in_words(exception: ExceptionRule) -> str:
     """It in a sentence: `the exception of ada for CVE-2026-1 in openssl until 2026-12-31`."""
     package = f" in {exception.package}" if exception.package else ""

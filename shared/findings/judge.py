@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from shared.domain.candidate import Verdict
 from shared.domain.policy import ExceptionRule, time_before
-from shared.findings.exceptions import end_warning, in_words, is_about, is_active
+from shared.findings.exceptions import end_warnings, in_words, is_about, is_active
 from shared.findings.model import Finding, Licence, Report, Secret, Severity
 from shared.findings.purls import parse_purl
 from shared.findings.rules import ScanRules, aware, evaluate, is_denied
@@ -214,9 +214,10 @@ class _Cover:
         """
         if self._from_the_future:
             yield f"VEX statements dated in the future are not used: {self._from_the_future}"
+        ending = dict(end_warnings(self._exceptions, self._now))
         for exception in self._exceptions:
-            if warning := end_warning(exception, self._now):
-                yield warning
+            if exception in ending:
+                yield ending[exception]
             elif exception.gates and exception in unused:
                 yield f"{in_words(exception)} covers nothing in this image: remove it if it is not needed"
 

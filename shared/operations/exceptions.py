@@ -6,6 +6,7 @@ from contextlib import suppress
 import msgspec
 from msgspec.structs import replace
 
+from shared.checks.approval import is_same_person
 from shared.checks.scan import ScanCheck
 from shared.domain.errors import BasegateError, Malformed, NotFound, Refused
 from shared.domain.exception import ExceptionGrant, StoredException, exception_id
@@ -39,13 +40,10 @@ class ExceptionOperations:
         exception = _exception(gate, vulnerability, until, package, who)
         if not is_active(exception, now):
             raise Malformed("until", end_warning(exception, now))
-        name = exception_id(exception)
-        stored = self._services.ledger.load(ExceptionGrant, gate.name, name)
-        if stored is not None and stored.record.ended_at is None:
-            raise Refused(f"{in_words(stored.record.rule)} is {stored.record.state} already, as {name}")
+        name = self._new_id(gate, exception)
         asked = ExceptionGrant(gate=gate.name, id=name, exception=StoredException.of(exception), at=now)
         effects = (Effect("ask for an exception", f"{exception.vulnerability} until {exception.until}, as {name}"),)
-        return Plan(effects, lambda: self._save(stored, asked))
+        return Plan(effects, lambda: self._ask(asked))
 
     def grant(self, gate_name: str, name: str, who: Who) -> Plan:
         """Grant an exception that was asked for: what it lets pass is promoted.
@@ -59,8 +57,7 @@ class ExceptionOperations:
             raise Refused(f"{in_words(record.rule)} is {record.state} already")
         if not is_active(record.rule, now):
             raise Refused(end_warning(record.rule, now))
-        asked_by = record.exception.author
-        if _needs_two(gate) and asked_by.casefold() == who.actor.casefold():
+        if _needs_two(gate) and is_same_person(record.exception.author, who.actor):
             raise Refused(f"{who.actor} asked for it: gate {gate.name} requires another person to grant it")
         effects = (Effect("grant", in_words(record.rule)), Effect("judge again", f"what gate {gate.name} refused"))
         return Plan(effects, lambda: self._grant(gate, stored, record.granted(now, who.actor)))
@@ -77,6 +74,15 @@ class ExceptionOperations:
         ended = replace(stored.record, ended_at=self._services.clock.now(), ended_by=str(who))
         return Plan((Effect("end", in_words(stored.record.rule)),), lambda: self._save(stored, ended))
 
+    def _new_id(self, gate: Gate, exception: ExceptionRule) -> str:
+        """The id of the next request like this. Raises `Refused` if one was made already and has not been ended."""
+        name = exception_id(exception)
+        while (stored := self._services.ledger.load(ExceptionGrant, gate.name, name)) is not None:
+            if stored.record.ended_at is None:
+                raise Refused(f"{in_words(stored.record.rule)} is {stored.record.state} already, as {name}")
+            name = exception_id(exception, name)
+        return name
+
     def _named(self, gate_name: str, name: str) -> tuple[Gate, Stored[ExceptionGrant]]:
         gate = self._lookup.gate(gate_name)
         stored = self._services.ledger.load(ExceptionGrant, gate.name, name)
@@ -92,12 +98,14 @@ class ExceptionOperations:
             deque(job.batches(JobRun(SweepRecord(job=job.name))), maxlen=0)
         return done
 
-    def _save(self, stored: Stored[ExceptionGrant] | None, record: ExceptionGrant) -> Done:
+    def _ask(self, record: ExceptionGrant) -> Done:
         """Raises `Refused` if someone else has just asked for the same."""
-        if stored is not None:
-            self._services.ledger.save(stored, record)
-        elif self._services.ledger.insert(record) is None:
+        if self._services.ledger.insert(record) is None:
             raise Refused(f"someone else has just asked for {in_words(record.rule)}")
+        return Done("exceptions")
+
+    def _save(self, stored: Stored[ExceptionGrant], record: ExceptionGrant) -> Done:
+        self._services.ledger.save(stored, record)
         return Done("exceptions")
 
 

@@ -19,7 +19,7 @@ from shared.domain.policy import Gate as GateRule
 from shared.domain.rollout import AppRecord, BuildRecord, Rollout, RolloutState, RolloutSummary
 from shared.domain.stable_tag import Move, StableTag, Veto
 from shared.domain.targets import deploy_type
-from shared.findings.exceptions import end_warning
+from shared.findings.exceptions import end_warnings
 from shared.ports import NO_FILTER, Item, Listed, ListFilter, Page, Services, read
 from shared.promotion.vetoes import Vetoes
 from shared.queries import models
@@ -105,11 +105,16 @@ class Queries:
 
     def exceptions(self, *, all: bool) -> Items[models.StandingException]:
         """The exceptions that operators asked for, the newest first; with `all` also those that have ended."""
+        items = [item for name in self._services.policy.gates for item in self.exceptions_at(name)]
+        shown = (item for item in items if all or item.state != "ended")
+        return Items(items=tuple(sorted(shown, key=lambda item: item.at, reverse=True)))
+
+    def exceptions_at(self, gate: str) -> list[models.StandingException]:
+        """The exceptions that operators asked for at a gate."""
         now = self._services.clock.now()
-        gates = self._services.policy.gates
-        grants = [stored.record for name in gates for stored in self._services.ledger.list(ExceptionGrant, name)]
-        items = [_exception_item(one, now) for one in sorted(grants, key=lambda one: one.at, reverse=True)]
-        return Items(items=tuple(item for item in items if all or item.state != "ended"))
+        grants = [stored.record for stored in self._services.ledger.list(ExceptionGrant, gate)]
+        warnings = dict(end_warnings((one.rule for one in grants if one.is_granted), now))
+        return [_exception_item(one, now, warnings.get(one.rule, "")) for one in grants]
 
     def candidate(self, identifier: str) -> tuple[models.CandidateDetail, str]:
         """A candidate: its checks with evidence, its history, and the promotions of its digest."""
@@ -227,7 +232,7 @@ def _end_of(text: str) -> str:
     return text.encode()[-LOG_LIMIT_BYTES:].decode(errors="ignore")
 
 
-def _exception_item(grant: ExceptionGrant, now: datetime) -> models.StandingException:
+def _exception_item(grant: ExceptionGrant, now: datetime, warning: str) -> models.StandingException:
     rule = grant.rule
     return models.StandingException(
         gate=grant.gate,
@@ -239,5 +244,5 @@ def _exception_item(grant: ExceptionGrant, now: datetime) -> models.StandingExce
         author=rule.author,
         until=rule.until,
         at=grant.at,
-        warning=end_warning(rule, now) if grant.is_granted else "",
+        warning=warning,
     )

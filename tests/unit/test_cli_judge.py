@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,7 @@ def test_rules_check_warns_of_exceptions_that_have_ended(run: Run, capsys: pytes
     out = capsys.readouterr().out
     assert "has no errors" in out
     assert "warning: the exception of ada for CVE-2026-1 until 2021-06-30 has ended" in out
+    renewed = EXCEPTION.replace("2026-06-30", f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}, gates: [node]")
+    Path("gates.yaml").write_text(f"{SAMPLE}exceptions:\n  - {ended}\n  - {renewed}\n", encoding="utf-8")
+    assert main(("rules", "check", "gates.yaml")) == 0
+    assert "warning" not in capsys.readouterr().out

@@ -18,7 +18,7 @@ from shared.records.alarms import Alarms
 from shared.rules import InvalidGates, parse_gates
 from tests.fakes import World
 from tests.fakes.registries import FakeSigner
-from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, push, scan_world, swept, will_report
+from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, accepted, push, scan_world, swept, will_report
 
 ADA, BOB = Who("ada", "TLS ends before it"), Who("bob", "agreed")
 
@@ -138,6 +138,50 @@ def test_seven_days_before_its_end_and_after_it_there_is_an_alarm() -> None:
 
 
 @pytest.mark.parametrize(
+    ("package", "until", "ends"),
+    [
+        ("openssl", "2026-06-30", []),
+        ("OpenSSL", "2026-06-30", []),
+        ("zlib", "2026-06-30", ["2026-03-20 has ended"]),
+        ("openssl", "2026-03-21", ["2026-03-21 ends within 7 days"]),
+    ],
+)
+def test_one_that_was_renewed_has_no_alarm(package: str, until: str, ends: list[str]) -> None:
+    world = refused()
+    granted(world, until="2026-03-20")
+    ask(world, until, package=package).act()
+    (asked,) = (one for one in listed(world) if one.state == "requested")
+    world.operate.exceptions.grant("node", asked.id, BOB).act()
+    world.pass_time(20 * 86_400)
+    swept(world)
+    found = [one.words for one in Alarms(world.services).active("gates/node") if one.kind is AlarmKind.EXCEPTION_ENDS]
+    assert [words.partition("until ")[2].partition(":")[0] for words in found] == ends
+    assert [bool(one.warning) for one in listed(world, ended=True) if one.id == asked.id] == [until == "2026-03-21"]
+
+
+def test_one_of_the_rules_that_a_grant_renews_has_no_alarm() -> None:
+    world = scan_world(exceptions=(accepted(until="2026-02-01"),))
+    will_report(world, OPENSSL)
+    push(world)
+    granted(world)
+    swept(world)
+    assert [one.kind for one in Alarms(world.services).active("gates/node")] == []
+
+
+def test_asked_for_again_after_it_was_ended_it_is_a_new_one_and_the_history_stays() -> None:
+    world = refused()
+    names = []
+    for _ in range(3):
+        names.append(granted(world))
+        world.operate.exceptions.end("node", names[-1], BOB).act()
+    ask(world).act()
+    with pytest.raises(Refused, match="requested already"):
+        ask(world)
+    assert len(set(names)) == 3
+    assert {one.id for one in listed(world, ended=True) if one.state == "ended"} == set(names)
+
+
+@pytest.mark.parametrize(
     ("fields", "field"),
     [
         ({"until": "someday"}, "until"),
@@ -185,7 +229,7 @@ def test_who_asked_may_not_grant_it_where_two_persons_are_wanted() -> None:
     ask(world).act()
     (asked,) = listed(world)
     with pytest.raises(Refused, match="another person"):
-        world.operate.exceptions.grant("node", asked.id, Who("Ada", "in other letters"))
+        world.operate.exceptions.grant("node", asked.id, Who(" Ada", "in other letters"))
     world.operate.exceptions.grant("node", asked.id, BOB).act()
     world.settle()
     assert world.stable_tag() == GREEN

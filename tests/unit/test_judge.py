@@ -232,6 +232,14 @@ def test_an_exception_that_ended_covers_nothing_and_says_so() -> None:
     )
 
 
+def test_an_exception_that_was_renewed_has_no_warning() -> None:
+    renewed = accepted(until="2026-06-30", vulnerability="CVE-2021-3711", author="eve")
+    for until in ("2026-03-01T12:00Z", "2026-03-08T12:00Z"):
+        assert judged(openssl(), exceptions=[accepted(until=until), renewed]).warnings == ()
+    ended, too_long = accepted(until="2026-03-01T12:00Z"), accepted(until="2027-03-03")
+    assert len(judged(openssl(), exceptions=[ended, too_long]).warnings) == 2
+
+
 def test_an_exception_near_its_end_covers_with_a_warning() -> None:
     result = judged(openssl(), exceptions=[accepted(until="2026-03-08T12:00Z")])
     assert result.verdict is Verdict.PASSED

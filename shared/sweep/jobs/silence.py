@@ -10,7 +10,7 @@ from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.observation import Observation
 from shared.domain.policy import Gate, RegistryRule, seconds
 from shared.domain.sweep import SweepRecord
-from shared.findings.exceptions import end_warning
+from shared.findings.exceptions import end_warnings, is_in_scope
 from shared.ports import Services, read
 from shared.sweep.job import JobRun, SweepJob
 
@@ -60,12 +60,12 @@ class GateSilenceJob(SweepJob):
         """Exceptions that have ended or end soon, if it scans: those of the rules, and those that were granted."""
         if not any(isinstance(rule, ScanCheck) for rule in self._gate.checks):
             return
-        written = [one for one in self._services.policy.exceptions if not one.gates or self._gate.name in one.gates]
-        for exception in (*written, *granted_at(self._services.ledger, self._gate.name)):
-            if warning := end_warning(exception, self._services.clock.now()):
-                plan = "what it covers fails scans from then on; images that are promoted stay"
-                subject = f"{exception.vulnerability} {exception.package}".strip()
-                yield self._alarm(AlarmKind.EXCEPTION_ENDS, subject, warning, plan)
+        written = (one for one in self._services.policy.exceptions if is_in_scope(one, self._gate.name))
+        known = (*written, *granted_at(self._services.ledger, self._gate.name))
+        for exception, warning in end_warnings(known, self._services.clock.now()):
+            plan = "what it covers fails scans from then on; images that are promoted stay"
+            subject = f"{exception.vulnerability} {exception.package}".strip()
+            yield self._alarm(AlarmKind.EXCEPTION_ENDS, subject, warning, plan)
 
 
 class RegistrySilenceJob(SweepJob):
