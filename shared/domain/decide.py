@@ -7,7 +7,7 @@ import msgspec
 
 from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.errors import Busy
-from shared.domain.policy import App, Gate, Phase
+from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion
 from shared.domain.record import growing_wait, seconds_between
 from shared.domain.rollout import AppRecord, Cause, Rollout, RolloutState
@@ -132,16 +132,9 @@ def only_waits_to_retry(candidate: Candidate, gate: Gate) -> bool:
 
 
 def _due(candidate: Candidate, gate: Gate) -> list[int]:
-    """The indexes of the checks without a verdict whose turn it is: those of a phase, of which persons decide one by
-    one. Where the gate's own task pushes the stable tag, checks run in the order of the rules: what is to be decided
-    before it pushes stands before it.
-    """
+    """The indexes of the checks without a verdict whose turn it is."""
     left = [index for index, check in enumerate(candidate.checks) if check.verdict is None]
-    if gate.promote.by == "task":
-        return left[:1]
-    phase = min((gate.checks[index].phase for index in left), default=Phase.READ)
-    due = [index for index in left if gate.checks[index].phase is phase]
-    return due[:1] if phase is Phase.PERSON else due
+    return gate.due(left)
 
 
 def _decide_check(candidate: Candidate, index: int, now: datetime, *, claimed: bool) -> Decision:

@@ -6,7 +6,7 @@ them, in which the first paragraph of a docstring is the description. Derived va
 
 import hashlib
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import cache, cached_property
@@ -341,9 +341,20 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
     @cached_property
     def first_check(self) -> int:
         """The index of the check that runs first."""
-        if self.promote.by == "task":
-            return 0
-        return min(range(len(self.checks)), key=lambda index: self.checks[index].phase)
+        return self.due(range(len(self.checks)))[0]
+
+    def due(self, left: Sequence[int]) -> list[int]:
+        """Of the checks that are left, by index, those whose turn it is: those of a phase, of which persons decide one
+        by one.
+
+        Where the gate's own task pushes the stable tag, only checks that just read come before the order of the rules:
+        what is to be decided before it pushes stands before it.
+        """
+        phase = min((self.checks[index].phase for index in left), default=Phase.READ)
+        due = [index for index in left if self.checks[index].phase is phase]
+        if self.promote.by == "task" and phase is not Phase.READ:
+            return list(left[:1])
+        return due[:1] if phase is Phase.PERSON else due
 
 
 class BuildRule(TaskRule, frozen=True, kw_only=True):

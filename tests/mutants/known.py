@@ -100,6 +100,16 @@ KNOWN = (
         _in("unit/test_signature_check.py", "test_a_list_that_cannot_be_read_is_unknown_and_read_again"),
     ),
     Mutant(
+        "a task that promotes runs before it is read whether the image is signed",
+        "shared/domain/policy.py",
+        'if self.promote.by == "task" and phase is not Phase.READ:',
+        'if self.promote.by == "task":',
+        _in(
+            "unit/test_signature_check.py",
+            "test_no_task_runs_for_an_unsigned_image_either_where_the_task_promotes_it",
+        ),
+    ),
+    Mutant(
         "a verdict counts under checks that have changed",
         "shared/domain/decide.py",
         "if not promotion.candidate or promotion.fingerprint != gate.fingerprint:",

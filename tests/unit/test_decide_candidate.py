@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from shared.checks.approval import ApprovalCheck
+from shared.checks.signature import SignatureCheck
 from shared.checks.task import TaskCheck
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict
 from shared.domain.decide import ADOPTION_GRACE_SECONDS, RUNS_IN_A_ROW, Action, decide_candidate, rerun_wait
@@ -19,6 +20,12 @@ from tests.fakes import START, digest, sample_policy
 GATE = sample_policy().gates["node"]
 STRICTER = msgspec.structs.replace(GATE, checks=(*GATE.checks, TaskCheck(registry="base", task="second-look")))
 ASKING = msgspec.structs.replace(GATE, checks=(*GATE.checks, ApprovalCheck()))
+READING = SignatureCheck()
+BY_TASK = msgspec.structs.replace(
+    GATE,
+    checks=(ApprovalCheck(), *GATE.checks, READING, READING),
+    promote=msgspec.structs.replace(GATE.promote, by="task"),
+)
 NOW = START
 
 FRESH = CheckRecord(kind="task")
@@ -93,6 +100,23 @@ def test_every_check_must_pass_and_those_that_are_due_run_side_by_side(
 ) -> None:
     decision = decide_candidate(candidate(*checks, fingerprint=STRICTER.fingerprint), STRICTER, NOW)
     assert (decision.action, decision.index) == (action, index)
+
+
+@pytest.mark.parametrize(
+    ("checks", "index"),
+    [
+        ((FRESH, FRESH, FRESH, FRESH), 2),
+        ((FRESH, FRESH, PASSED, FRESH), 3),
+        ((FRESH, RUNNING, PASSED, FRESH), 3),
+        ((FRESH, FRESH, PASSED, PASSED), 0),
+        ((PASSED, FRESH, PASSED, PASSED), 1),
+    ],
+)
+def test_where_the_gate_s_task_promotes_what_only_reads_comes_before_the_order_of_the_rules(
+    checks: tuple[CheckRecord, ...], index: int
+) -> None:
+    decision = decide_candidate(candidate(*checks, fingerprint=BY_TASK.fingerprint), BY_TASK, NOW)
+    assert (decision.action, decision.index) == (Action.START_CHECK, index)
 
 
 @pytest.mark.parametrize("check", [FRESH, AGAIN, CLAIMED, RUNNING, PASSED, FAILED])

@@ -134,6 +134,14 @@ def test_an_image_without_a_signature_fails_and_runs_nothing(world: World) -> No
     assert world.stable_tag() is None
 
 
+def test_no_task_runs_for_an_unsigned_image_either_where_the_task_promotes_it() -> None:
+    gate = sample_policy().gates["node"]
+    promote = replace(gate.promote, by="task")
+    world = World(sample_policy(gates={"node": replace(gate, checks=(*gate.checks, BY_KEY), promote=promote)}))
+    assert pushed(world).verdict == "failed"
+    assert world.tasks.runs == {}
+
+
 def test_each_refused_signature_is_evidence_with_its_reason(world: World) -> None:
     place = world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE)
     world.referrers.attach(IMAGE, [old(subject=OTHER)], tag=TAG)
