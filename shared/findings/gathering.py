@@ -217,7 +217,7 @@ class Gathering:
 def merged(one: Finding, other: Finding) -> Finding:
     """One finding of two of the same vulnerability in the same package: the worse of each value, and all texts.
 
-    A status counts only if both have it: one that is not suppressed is not excused by another that is.
+    A status counts only if both have it, and one that is not suppressed is not excused by another that is.
     """
     if one == other:
         return one
@@ -232,6 +232,7 @@ def merged(one: Finding, other: Finding) -> Finding:
         epss=_first(max, one.epss, other.epss),
         known_exploited=_first(max, one.known_exploited, other.known_exploited),
         status=one.status if one.status == other.status else "",
+        suppressed=one.suppressed and other.suppressed,
         title=one.title or other.title,
         url=one.url or other.url,
     )

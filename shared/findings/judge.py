@@ -5,7 +5,7 @@ A finding that matches no condition of `fail_on` does not fail. What becomes of 
 1. It has no fix, and the rules ignore those (`ignore_unfixed`).
 2. A VEX statement says that the image or the package is not affected, or fixed.
 3. An exception covers it.
-4. The scanner was told to ignore it, and reports it all the same (`suppressed`).
+4. The scanner was told to ignore it, and reports it all the same (`suppressed`). That holds for licences and secrets.
 5. The promoted image has it, too, and the rules count only new ones (`new_only`).
 6. It fails.
 
@@ -13,7 +13,7 @@ A finding that matches no condition of `fail_on` does not fail. What becomes of 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -38,15 +38,13 @@ _NAMED_FINDINGS = 3
 _NAME_CHARACTERS = 120
 """Where a name out of a report is cut in a reason."""
 
-_SUPPRESSED = "suppressed"
-"""The status of a finding that the scanner's own settings ignore. Most scanners leave such findings out."""
-
 _HARMLESS = frozenset(("not_affected", "false_positive", "resolved", "resolved_with_pedigree"))
 """The statuses with which somebody says in the report itself that a finding does no harm."""
 
 _RANKS = {severity: rank for rank, severity in enumerate(reversed(Severity))}
 
 T = TypeVar("T")
+N = TypeVar("N", Licence, Secret)
 
 
 # The judgement.
@@ -128,19 +126,29 @@ def judge(
         index = _matched(rules, finding, now, gaps)
         if index is not None:
             found.append(_judged(finding, conditions[index], rules, cover, baseline))
-    denied = tuple(one for one in report.licences if rules.licences and is_denied(one.name, rules.licences.deny))
+    denied = [one for one in report.licences if rules.licences and is_denied(one.name, rules.licences.deny)]
+    secrets = report.secrets if rules.secrets == "fail" else ()
     judgement = Judgement(
         verdict=Verdict.PASSED,
         reason="",
         counts=dict(report.by_severity()),
         findings=tuple(sorted(found, key=_order)),
-        licences=tuple(sorted(set(denied), key=lambda one: (one.name, one.package, one.path))),
-        secrets=tuple(sorted(set(report.secrets), key=_place)) if rules.secrets == "fail" else (),
+        licences=_in_order({one for one in denied if not one.suppressed}),
+        secrets=_in_order({one for one in secrets if not one.suppressed}),
         unused=cover.unused(report.findings),
     )
     verdict, reason = _verdict(report, rules, now, judgement)
-    warnings = (*_gap_warnings(rules, gaps), *_status_warnings(judgement), *cover.warnings(judgement.unused))
-    return replace(judgement, verdict=verdict, reason=reason, warnings=warnings)
+    return replace(
+        judgement,
+        verdict=verdict,
+        reason=reason,
+        warnings=(
+            *_gap_warnings(rules, gaps),
+            *_suppressed_warnings(judgement, denied, secrets),
+            *_status_warnings(judgement),
+            *cover.warnings(judgement.unused),
+        ),
+    )
 
 
 def keys_of(findings: Iterable[Finding]) -> frozenset[str]:
@@ -246,7 +254,7 @@ def _judged(
         return replace(judged, outcome=Outcome.VEX, statement=statement)
     if exception := cover.exception(finding):
         return replace(judged, outcome=Outcome.EXCEPTION, exception=exception)
-    if finding.status == _SUPPRESSED:
+    if finding.suppressed:
         return replace(judged, outcome=Outcome.SUPPRESSED)
     if rules.new_only and baseline and not baseline.isdisjoint(_keys(finding)):
         return replace(judged, outcome=Outcome.NOT_NEW)
@@ -315,7 +323,7 @@ def _licence(licence: Licence) -> str:
 
 def _listed(what: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED_FINDINGS} more" if len(names) > _NAMED_FINDINGS else ""
-    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {', '.join(names[:_NAMED_FINDINGS])}{more}"
+    return f"{_count(len(names), what)}: {', '.join(names[:_NAMED_FINDINGS])}{more}"
 
 
 def _passed_reason(judgement: Judgement, total: int) -> str:
@@ -331,8 +339,8 @@ def _passed_reason(judgement: Judgement, total: int) -> str:
     return f"none of {_count(total)} fails{aside}" if total else "no vulnerability was found"
 
 
-def _count(total: int) -> str:
-    return f"{total} finding{'s' if total != 1 else ''}"
+def _count(total: int, what: str = "finding") -> str:
+    return f"{total} {what}{'s' if total != 1 else ''}"
 
 
 def _name(text: str) -> str:
@@ -356,8 +364,13 @@ def _order(judged: JudgedFinding) -> tuple[object, ...]:
     )
 
 
-def _place(secret: Secret) -> tuple[str, str, str]:
-    return secret.path, secret.rule, secret.title
+def _in_order(found: Collection[N]) -> tuple[N, ...]:
+    """Licences by name, or secrets by path."""
+    return tuple(sorted(found, key=_place))
+
+
+def _place(one: Licence | Secret) -> tuple[str, str, str]:
+    return (one.path, one.rule, one.title) if isinstance(one, Secret) else (one.name, one.package, one.path)
 
 
 def _gap_warnings(rules: ScanRules, gaps: Mapping[tuple[int, str], int]) -> Iterator[str]:
@@ -367,11 +380,19 @@ def _gap_warnings(rules: ScanRules, gaps: Mapping[tuple[int, str], int]) -> Iter
         yield f"{condition} could not be evaluated for {_count(count)}: the report does not tell {key}"
 
 
+def _suppressed_warnings(judgement: Judgement, licences: Iterable[Licence], secrets: Iterable[Secret]) -> Iterator[str]:
+    """What would fail, had the scanner not been told to ignore it; of licences and secrets those that do not fail."""
+    parts = {
+        "finding": len(judgement.with_outcome(Outcome.SUPPRESSED)),
+        "licence": len({replace(one, suppressed=False) for one in licences}.difference(judgement.licences)),
+        "secret": len({replace(one, suppressed=False) for one in secrets}.difference(judgement.secrets)),
+    }
+    if counted := ", ".join(_count(number, what) for what, number in parts.items() if number):
+        yield f"{counted} suppressed in the report: the scanner's settings say so, without an end; an exception has one"
+
+
 def _status_warnings(judgement: Judgement) -> Iterator[str]:
-    """What the report itself says against its findings: whether that counts, and what else would."""
-    if suppressed := judgement.with_outcome(Outcome.SUPPRESSED):
-        why = "the scanner's settings say so, without an end; an exception has one"
-        yield f"{_count(len(suppressed))} suppressed in the report: {why}"
+    """What else the report itself says against its findings, and what would count."""
     said = Counter(one.finding.status for one in judgement.with_outcome(Outcome.FAILS))
     for status in sorted(_HARMLESS & set(said)):
         why = "that covers nothing unless it is given as a VEX document or an exception"

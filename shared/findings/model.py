@@ -53,7 +53,8 @@ class Finding(Struct, frozen=True, kw_only=True, gc=False):
 
     `vulnerability` is the id that the scanner reports, `aliases` the other ids of the same one. `fixed_in` are the
     versions that fix it (none: not fixed), `fixed_at` when the first of them was published. `status` is what the
-    scanner or a vendor says of it (`will_not_fix`, `suppressed`). What a report does not tell is None or empty.
+    scanner or a vendor says of it (`will_not_fix`); `suppressed`: the scanner's settings ignore it. What a report does
+    not tell is None or empty.
     """
 
     vulnerability: str
@@ -67,6 +68,7 @@ class Finding(Struct, frozen=True, kw_only=True, gc=False):
     epss: float | None = None
     known_exploited: bool | None = None
     status: str = ""
+    suppressed: bool = False
     title: str = ""
     url: str = ""
 
@@ -93,6 +95,7 @@ class Licence(Struct, frozen=True, kw_only=True, gc=False):
     package: str = ""
     path: str = ""
     severity: Severity = Severity.UNKNOWN
+    suppressed: bool = False
 
 
 class Secret(Struct, frozen=True, kw_only=True, gc=False):
@@ -102,6 +105,7 @@ class Secret(Struct, frozen=True, kw_only=True, gc=False):
     path: str = ""
     title: str = ""
     severity: Severity = Severity.UNKNOWN
+    suppressed: bool = False
 
 
 class Scanner(Struct, frozen=True, kw_only=True):

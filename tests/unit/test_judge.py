@@ -305,12 +305,12 @@ def test_a_statement_from_the_future_is_not_used_and_counted() -> None:
 
 
 def test_what_the_scanner_was_told_to_ignore_does_not_fail_and_is_told() -> None:
-    result = judged(openssl(status="suppressed"))
+    result = judged(openssl(suppressed=True))
     assert (result.verdict, result.reason) == (Verdict.PASSED, "none of 1 finding fails (1 suppressed in the report)")
     assert result.warnings == (
         "1 finding suppressed in the report: the scanner's settings say so, without an end; an exception has one",
     )
-    assert judged(openssl(status="suppressed"), exceptions=[accepted()]).with_outcome(Outcome.EXCEPTION)
+    assert judged(openssl(suppressed=True), exceptions=[accepted()]).with_outcome(Outcome.EXCEPTION)
 
 
 def test_what_the_report_itself_calls_harmless_fails_and_the_warning_says_what_would_cover() -> None:
@@ -364,6 +364,23 @@ def test_secrets_fail_or_are_ignored_as_the_rules_say() -> None:
     )
     ignored = judged(report=report)
     assert (ignored.verdict, ignored.secrets) == (Verdict.PASSED, ())
+
+
+def test_suppressed_licences_and_secrets_do_not_fail_and_are_counted_where_they_would() -> None:
+    report = Report(
+        format="trivy",
+        licences=tuple(Licence(name=name, package="bash", suppressed=True) for name in ("GPL-3.0", "GPL-2.0", "MIT")),
+        secrets=(Secret(rule="private-key", path="1.pem", suppressed=True),),
+    )
+    rules = ScanRules(licences=LicenceRule(deny=("GPL-*",)), secrets="fail")
+    result = judged(rules=rules, report=report)
+    assert (result.verdict, result.licences, result.secrets) == (Verdict.PASSED, (), ())
+    why = "suppressed in the report: the scanner's settings say so, without an end; an exception has one"
+    assert result.warnings == (f"2 licences, 1 secret {why}",)
+    assert judged(report=report).warnings == ()
+    both = msgspec.structs.replace(report, secrets=(*report.secrets, Secret(rule="private-key", path="1.pem")))
+    assert judged(rules=rules, report=both).reason == "1 secret: private-key in 1.pem"
+    assert judged(rules=rules, report=both).warnings == (f"2 licences {why}",)
 
 
 # What allows no verdict.

@@ -295,15 +295,14 @@ class SarifReader(ReportReader):
         )
         rule = rule or _Known(id="")
         severity = _severity(result, rule)
+        found: dict[str, Any] = {"path": result.path, "severity": severity, "suppressed": result.is_suppressed}
         match rule.name:  # as Trivy names its rules
             case "Misconfiguration":
                 self._misconfigurations += 1
             case "Secret":
-                secret = Secret(rule=result.id or rule.id, path=result.path, title=rule.title, severity=severity)
-                self._gathering.add_secret(secret)
+                self._gathering.add_secret(Secret(rule=result.id or rule.id, title=rule.title, **found))
             case "License":
-                licence = Licence(name=result.licence, package=result.package, path=result.path, severity=severity)
-                self._gathering.add_licence(licence)
+                self._gathering.add_licence(Licence(name=result.licence, package=result.package, **found))
             case _:
                 self._add_finding(result, rule, severity)
 
@@ -316,7 +315,7 @@ class SarifReader(ReportReader):
                 severity=severity,
                 fixed_in=self._gathering.split(rule.fixed if result.fixed is None else result.fixed),
                 cvss=rule.security_severity if cvss is None else cvss,
-                status="suppressed" if result.is_suppressed else "",
+                suppressed=result.is_suppressed,
                 title=rule.title or result.title,
                 url=rule.url,
             )

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.findings.formats.reader import ReportReader, Scalar
 from shared.findings.formats.subject import digests_in, platform
-from shared.findings.gathering import Gathering, checked, severity_of, time_of
+from shared.findings.gathering import LIMIT_FINDINGS, Gathering, checked, severity_of, time_of
 from shared.findings.json_stream import JsonStream
 from shared.findings.model import BrokenReport, Finding, Licence, Rating, Report, Scanner, Secret, Severity, Subject
 
@@ -106,10 +107,27 @@ class _Misconfiguration(Struct, rename={"status": "Status"}):
     status: str = "FAIL"
 
 
-class _Modified(Struct, rename={"type": "Type", "status": "Status", "vulnerability": "Finding"}):
-    type: str = ""
-    status: str = ""
-    vulnerability: _Vulnerability | None = None
+class _Modified(Struct, rename={"finding": "Finding"}, tag_field="Type"):
+    """What Trivy was told to ignore. Source: https://github.com/aquasecurity/trivy/blob/main/pkg/types/finding.go"""
+
+
+class _ModifiedVulnerability(_Modified, tag="vulnerability"):
+    finding: _Vulnerability
+
+
+class _ModifiedLicence(_Modified, tag="license"):
+    finding: _Licence
+
+
+class _ModifiedSecret(_Modified, tag="secret"):
+    finding: _Secret
+
+
+class _ModifiedMisconfiguration(_Modified, tag="misconfiguration"):
+    pass
+
+
+_AnyModified = _ModifiedVulnerability | _ModifiedLicence | _ModifiedSecret | _ModifiedMisconfiguration
 
 
 class _ImageConfig(Struct):
@@ -166,6 +184,7 @@ class TrivyReader(ReportReader):
         self._metadata = _Metadata()
         self._scanner = Scanner(name="Trivy")
         self._target = self._class = ""
+        self._secrets: list[Secret] = []
 
     def container(self, key: str, stream: JsonStream) -> None:
         """See `ReportReader`."""
@@ -192,13 +211,13 @@ class TrivyReader(ReportReader):
         """Read a result: what was found in one target, the packages of the system or a file."""
         self._results += 1
         self._target = self._class = ""
-        secrets: list[_Secret] = []
-        lists: dict[str, tuple[type, Callable[[Any], None]]] = {
+        self._secrets = []
+        lists: dict[str, tuple[Any, Callable[[Any], None]]] = {
             "Vulnerabilities": (_Vulnerability, self._add),
-            "ExperimentalModifiedFindings": (_Modified, self._add_modified),
+            "ExperimentalModifiedFindings": (_AnyModified, self._add_modified),
             "Licenses": (_Licence, self._add_licence),
             "Misconfigurations": (_Misconfiguration, self._count_misconfiguration),
-            "Secrets": (_Secret, secrets.append),
+            "Secrets": (_Secret, self._keep_secret),
         }
         for key in stream.members():
             if key == "Target":
@@ -211,8 +230,8 @@ class TrivyReader(ReportReader):
                 self._has_compared |= key == "Vulnerabilities"
                 for _ in stream.elements():
                     add(stream.take(type_))
-        for secret in secrets:  # their path is the target, which may come after them
-            self._add_secret(secret)
+        for secret in self._secrets:  # their path is the target, which may come after them
+            self._gathering.add_secret(replace(secret, path=self._gathering.text(self._target)))
 
     def report(self, scalars: Mapping[str, Scalar]) -> Report:
         """See `ReportReader`."""
@@ -237,7 +256,7 @@ class TrivyReader(ReportReader):
             compared=self._is_list or self._has_compared,
         )
 
-    def _add(self, read: _Vulnerability, status: str = "") -> None:
+    def _add(self, read: _Vulnerability, *, suppressed: bool = False) -> None:
         if (
             self._is_list and not read.id and not read.severity
         ):  # of the old list form: a package without a vulnerability
@@ -260,7 +279,8 @@ class TrivyReader(ReportReader):
                 ratings=self._ratings(read.vendor_severity or {}, scores),
                 fixed_in=keep.split(read.fixed),
                 cvss=own.base_score() if own else None,
-                status=keep.text(status or read.status),
+                status=keep.text(read.status),
+                suppressed=suppressed,
                 title=keep.title(read.title),
                 url=keep.url(read.url),
             )
@@ -288,21 +308,32 @@ class TrivyReader(ReportReader):
             self._known_rating[key] = known
         return known
 
-    def _add_modified(self, modified: _Modified) -> None:
-        if modified.type == "vulnerability" and modified.vulnerability is not None:
-            self._add(modified.vulnerability, "suppressed")
+    def _add_modified(self, modified: _AnyModified) -> None:
+        match modified:
+            case _ModifiedVulnerability(finding=vulnerability):
+                self._add(vulnerability, suppressed=True)
+            case _ModifiedLicence(finding=licence):
+                self._add_licence(licence, suppressed=True)
+            case _ModifiedSecret(finding=secret):
+                self._keep_secret(secret, suppressed=True)
 
     def _count_misconfiguration(self, read: _Misconfiguration) -> None:
         self._misconfigurations += read.status == "FAIL"
 
-    def _add_licence(self, read: _Licence) -> None:
+    def _add_licence(self, read: _Licence, *, suppressed: bool = False) -> None:
         name, package, path = map(self._gathering.text, (read.name, read.package, read.path))
-        self._gathering.add_licence(Licence(name=name, package=package, path=path, severity=severity_of(read.severity)))
-
-    def _add_secret(self, read: _Secret) -> None:
-        rule, path, title = self._gathering.text(read.rule), self._gathering.text(self._target), read.title
         severity = severity_of(read.severity)
-        self._gathering.add_secret(Secret(rule=rule, path=path, title=self._gathering.title(title), severity=severity))
+        self._gathering.add_licence(
+            Licence(name=name, package=package, path=path, severity=severity, suppressed=suppressed)
+        )
+
+    def _keep_secret(self, read: _Secret, *, suppressed: bool = False) -> None:
+        if len(self._secrets) >= LIMIT_FINDINGS:
+            raise BrokenReport(f"the report has more than {LIMIT_FINDINGS:,} secrets in one file")
+        rule, title, severity = self._gathering.text(read.rule), read.title, severity_of(read.severity)
+        self._secrets.append(
+            Secret(rule=rule, title=self._gathering.title(title), severity=severity, suppressed=suppressed)
+        )
 
     def _path(self) -> str:
         """The file that a result is about; of packages of the system the target is the image: "node (debian 12)"."""

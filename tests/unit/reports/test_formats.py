@@ -11,7 +11,18 @@ import msgspec
 import pytest
 
 from shared.findings.cvss import base_score_of
-from shared.findings.model import Finding, Licence, Package, Rating, Report, Scanner, Secret, Severity, Subject
+from shared.findings.model import (
+    BrokenReport,
+    Finding,
+    Licence,
+    Package,
+    Rating,
+    Report,
+    Scanner,
+    Secret,
+    Severity,
+    Subject,
+)
 from tests.unit.reports.made import CYCLONEDX, DIGEST, GRYPE, LAYER, OSV, SARIF, TRIVY, read
 
 CRITICAL, HIGH, MEDIUM, LOW, UNKNOWN = (
@@ -188,10 +199,28 @@ def test_trivy_before_its_package_identifiers_has_a_purl_in_ref_if_any() -> None
         assert _only(_trivy({"Vulnerabilities": [{**entry, "Ref": ref}]})).package.purl == purl
 
 
-def test_what_trivy_was_told_to_suppress_stays_a_finding_and_says_so() -> None:
-    suppressed = {"Type": "vulnerability", "Status": "ignored", "Finding": {"VulnerabilityID": "CVE-1", "PkgName": "a"}}
-    report = _trivy({"ExperimentalModifiedFindings": [suppressed, {"Type": "secret", "Status": "ignored"}]})
-    assert _only(report).status == "suppressed"
+@pytest.mark.parametrize("target_first", [True, False])
+def test_what_trivy_was_told_to_suppress_is_kept_and_says_so(*, target_first: bool) -> None:
+    found = {
+        "vulnerability": {"VulnerabilityID": "CVE-1", "PkgName": "a", "Status": "affected"},
+        "secret": {"RuleID": "aws", "Match": "KEY=hunter2"},
+        "license": {"Name": "GPL-3.0", "PkgName": "bash"},
+        "misconfiguration": {"ID": "DS-1", "Status": "FAIL"},
+    }
+    modified = [{"Type": kind, "Status": "ignored", "Finding": finding} for kind, finding in found.items()]
+    result = {"ExperimentalModifiedFindings": modified, "Target": "/app/.env"}
+    report = _trivy(dict(reversed(result.items())) if target_first else result)
+    assert (_only(report).status, _only(report).suppressed) == ("affected", True)
+    assert report.secrets == (Secret(rule="aws", path="/app/.env", suppressed=True),)
+    assert report.licences == (Licence(name="GPL-3.0", package="bash", suppressed=True),)
+    assert report.misconfigurations == 0
+
+
+def test_a_suppressed_finding_of_trivy_without_itself_or_of_an_unknown_type_breaks_the_report() -> None:
+    broken: list[dict[str, Any]] = [{"Type": "vulnerability"}, {"Type": "other", "Finding": {}}, {"Finding": {}}]
+    for modified in broken:
+        with pytest.raises(BrokenReport):
+            _trivy({"ExperimentalModifiedFindings": [modified]})
 
 
 def test_secrets_are_kept_without_what_is_secret_and_with_their_file_whatever_the_order() -> None:
@@ -396,8 +425,11 @@ def test_sarif_results_that_are_no_findings_are_left_out() -> None:
 def test_a_sarif_result_is_suppressed_if_all_its_suppressions_are_accepted(
     suppressions: list[dict[str, str]], is_suppressed: bool
 ) -> None:
-    finding = _only(_sarif({"ruleId": "A", "suppressions": suppressions}))
-    assert (finding.status == "suppressed") is is_suppressed
+    result = {"ruleId": "A", "suppressions": suppressions}
+    assert _only(_sarif(result)).suppressed is is_suppressed
+    (secret,) = _sarif(result, {"id": "A", "name": "Secret"}).secrets
+    (licence,) = _sarif(result, {"id": "A", "name": "License"}).licences
+    assert (secret.suppressed, licence.suppressed) == (is_suppressed, is_suppressed)
 
 
 def test_a_sarif_rule_may_be_of_an_extension_and_a_place_in_the_list_of_artifacts() -> None:

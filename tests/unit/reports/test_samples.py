@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.findings.model import BrokenReport, Report
+from shared.findings.model import BrokenReport, Finding, Licence, Report, Secret
 from shared.findings.read import read_report
 from tests.unit.reports.made import SAMPLES
 
@@ -54,11 +54,11 @@ def _row(file: Path) -> list[str]:
 
 
 def _others(report: Report) -> str:
-    suppressed = sum(finding.status == "suppressed" for finding in report.findings)
+    all_: list[Finding | Licence | Secret] = [*report.findings, *report.licences, *report.secrets]
     counts = {
         "licences": len(report.licences),
         "secrets": len(report.secrets),
         "misconfigurations": report.misconfigurations,
-        "suppressed": suppressed,
+        "suppressed": sum(one.suppressed for one in all_),
     }
     return ", ".join(f"{what} {count}" for what, count in counts.items() if count)
