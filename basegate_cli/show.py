@@ -277,7 +277,8 @@ def _checks(record: dict[str, Any]) -> Iterator[Text]:
     for check in record.get("checks", ()):
         run = f" in run {check['run_id']} of {check['registry']}" if check["run_id"] and check["registry"] else ""
         why = f": {check['reason']}" if check["reason"] else ""
-        yield Text.assemble(f"  check {check['kind']}{run}: ", state(check["verdict"]), plain(why))
+        verdict = check["verdict"] or ("unknown" if check["retry_at"] else "")
+        yield Text.assemble(f"  check {check['kind']}{run}: ", state(verdict), plain(why))
 
 
 def _stall(record: dict[str, Any]) -> Iterator[Text]:

@@ -29,8 +29,8 @@ class Severity(StrEnum):
 
 _SEVERITIES = {
     **dict.fromkeys(("promoted", "live", "built", "passed"), Severity.GOOD),
-    **dict.fromkeys(("failed", "rejected", "refused", "restored", "unknown"), Severity.BAD),
-    **dict.fromkeys(("stalled", "awaiting approval", "held", "withdrawn"), Severity.WAITING),
+    **dict.fromkeys(("failed", "rejected", "refused", "restored"), Severity.BAD),
+    **dict.fromkeys(("stalled", "awaiting approval", "held", "withdrawn", "unknown"), Severity.WAITING),
     **dict.fromkeys(("superseded", "canceled", "vetoed", "rule removed", "not started"), Severity.IDLE),
 }
 

@@ -14,7 +14,7 @@ from shared.board import buttons
 from shared.board.buttons import Action
 from shared.board.parts import Item, Severity, duration, facts, item_of, moment, severity_of, short_image
 from shared.checks import KINDS
-from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord
+from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord, Verdict
 from shared.domain.errors import BasegateError, Malformed
 from shared.domain.image import short
 from shared.domain.policy import App
@@ -212,8 +212,8 @@ def _check(check: CheckRecord, now: datetime) -> Step:
 
 
 def _check_state(check: CheckRecord) -> str:
-    if check.verdict:
-        return check.verdict.value
+    if check.verdict or check.retry_at:  # the last run of one that is run again gave no verdict
+        return (check.verdict or Verdict.UNKNOWN).value
     if check.claimed_at is None:
         return "not started"
     kind = KINDS.get(check.kind)

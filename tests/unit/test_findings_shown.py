@@ -10,12 +10,14 @@ import pytest
 from rich.console import Console
 
 from basegate_cli import show
+from shared.board.records import candidate_page
 from shared.domain.candidate import Verdict
 from shared.domain.errors import NotFound
 from shared.findings.model import Severity
 from shared.findings.read import read_report
 from shared.findings.rules import Condition
 from shared.queries.findings import Findings, ScanFindings
+from shared.queries.records import Queries
 from tests.fakes import World
 from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, push, scan_world, will_report
 
@@ -86,6 +88,23 @@ def test_a_candidate_without_a_report_has_no_findings_to_show() -> None:
     push(world)
     with pytest.raises(NotFound, match="no report of a scan"):
         shown(world)
+
+
+def test_a_scan_without_a_verdict_is_unknown_on_the_board_and_in_the_command_until_it_runs_again() -> None:
+    world = scan_world()
+    world.tasks.log_of = lambda run: "no report"
+    push(world)
+    stalled = world.candidate(GREEN)
+    page = candidate_page(world.services, stalled.id, world.clock.now())
+    assert [(step.state, step.severity.value) for step in page.steps] == [("unknown", "waiting")]
+    assert page.state == "stalled"
+    printed = io.StringIO()
+    story, _ = Queries(world.services).candidate(stalled.id)
+    Console(file=printed, width=200).print(show.story(json.loads(msgspec.json.encode(story))))
+    assert "check scan: unknown: run" in printed.getvalue()
+    will_report(world)
+    world.pass_time(86_400)
+    assert world.stable_tag() == GREEN
 
 
 def test_as_sarif_the_findings_are_read_back_with_their_suppressions() -> None:
