@@ -22,7 +22,7 @@ from shared.domain.policy import App, Gate
 from shared.domain.promotion import Promotion, PromotionSummary
 from shared.domain.record import RecordSummary
 from shared.domain.rollout import AppRecord, Rollout, RolloutState, RolloutSummary
-from shared.domain.stable_tag import Hold, StableTag
+from shared.domain.stable_tag import Hold, StableTag, TagScan
 from shared.health import HealthResult
 from shared.ports import Services, read
 from shared.promotion.vetoes import Vetoes
@@ -56,11 +56,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateFlow(msgspec.Struct, frozen=True, kw_only=True):
-    """A gate with its rows; `quiet` rows are collapsed. `items` need attention, `alarms` are active."""
+    """A gate with its rows; `quiet` rows are collapsed. `items` need attention, `alarms` are active; `scans` sums up
+    what the newest reports say of its stable tags, "" if it does not scan.
+    """
 
     name: str
     source: str
     target: str
+    scans: str
     rows: tuple[Row, ...]
     quiet: tuple[Row, ...]
     items: tuple[Item, ...]
@@ -97,6 +100,11 @@ class TagState(msgspec.Struct, frozen=True, kw_only=True):
     candidate: CandidateSummary | None
     apps: tuple[AppState, ...]
     alarms: tuple[Alarm, ...]
+
+    @property
+    def scan(self) -> TagScan | None:
+        """What is known of the scans of the stable tag's digest; None if nothing is."""
+        return self.stable.current_scan if self.stable else None
 
     @property
     def newest(self) -> PromotionSummary | None:
@@ -153,17 +161,19 @@ def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
     source, alarms = source_of(gate, services), tuple(Alarms(services).active(f"gates/{gate.name}"))
     candidates = services.ledger.page(Candidate, gate.name, RECENT).items
     tags = _read_tags(gate.name, candidates, alarms, services)
-    rows = [_row(tag, source) for tag in tags]
+    rows = [_row(tag, source, now) for tag in tags]
+    others = [alarm for alarm in alarms if alarm.kind is not AlarmKind.AT_RISK]  # those are items
     quiet = [row for row in rows if not row.apps and all(cell.severity in _QUIET for cell in row.cells)]
     collapsed = quiet[_QUIET_ROWS:]
     return GateFlow(
         name=gate.name,
         source=source,
         target=Vetoes(services).target(gate),
+        scans=parts.scans_in_words([tag.scan for tag in tags if tag.scan is not None], now),
         rows=tuple(row for row in rows if row not in collapsed),
         quiet=tuple(collapsed),
         items=(*_of_candidates(candidates, now), *(item for tag in tags for item in _of_tag(tag, now))),
-        alarms=(*alarms, *(alarm for tag in tags for app in tag.apps for alarm in app.alarms)),
+        alarms=(*others, *(alarm for tag in tags for app in tag.apps for alarm in app.alarms)),
     )
 
 
@@ -224,6 +234,9 @@ def _of_tag(tag: TagState, now: datetime) -> Iterator[Item]:
         yield _action_item(newest, "It is promoted when its tag exists again with the same digest.")
     if stable is not None and stable.hold is not None:
         yield _held(tag, stable, stable.hold)
+    for alarm in tag.alarms:
+        if alarm.kind is AlarmKind.AT_RISK and stable is not None:
+            yield _at_risk(alarm, stable)
     for state in tag.apps:
         if state.latest is not None:
             yield from _of_rollout(state.latest, state.app, now)
@@ -252,6 +265,18 @@ def _held(tag: TagState, stable: StableTag, hold: Hold) -> Item:
     )
 
 
+def _at_risk(alarm: Alarm, stable: StableTag) -> Item:
+    return Item(
+        subject=f"{stable.gate} {stable.tag} at {stable.unique or short_digest(stable.digest)}",
+        state="at risk",
+        severity=Severity.BAD,
+        since=alarm.since,
+        reason=alarm.words,
+        advice=f"{alarm.plan[0].upper()}{alarm.plan[1:]}.",
+        link=f"candidates/{stable.gate}.{stable.candidate}" if stable.candidate else f"gates/{stable.gate}",
+    )
+
+
 def _stalled(now: datetime, *records: RecordSummary) -> Iterator[Item]:
     """The stalled ones of some records, with the remedy and the next try."""
     for record in records:
@@ -275,10 +300,10 @@ def _action_item(record: RecordSummary, advice: str, **more: Any) -> Item:
     return item_of(record, subject=subject, link=link, advice=advice, **more)
 
 
-def _row(tag: TagState, source: str) -> Row:
+def _row(tag: TagState, source: str, now: datetime) -> Row:
     return Row(
         name=tag.tag,
-        cells=(_upstream(tag, source), _candidate(tag), _unique(tag), _stable(tag)),
+        cells=(_upstream(tag, source), _candidate(tag), _unique(tag), _stable(tag, now)),
         apps=tuple(map(_app_row, tag.apps)),
         actions=tuple(buttons.of_tag(tag.gate, tag.tag, tag.stable, _earlier(tag))),
     )
@@ -325,20 +350,23 @@ def _unique(tag: TagState) -> Item:
     return Item(title, newest.unique, state=state, severity=severity, since=newest.since, reason=reason)
 
 
-def _stable(tag: TagState) -> Item:
+def _stable(tag: TagState, now: datetime) -> Item:
     stable = tag.stable
     if stable is None or not (stable.digest or stable.hold):
         return Item(STABLE, full=tag.tag)
     state, severity, reason = _stable_state(stable, tag)
     subject, full = stable.unique or short_digest(stable.digest), f"{tag.tag} is {stable.digest or 'nothing yet'}"
     at = stable.hold.at if stable.hold else stable.moved_at
-    item = Item(STABLE, subject, full, state=state, severity=severity, since=at, reason=reason)
+    note = parts.scan_in_words(tag.scan, now) if tag.scan else ""
+    item = Item(STABLE, subject, full, note, state=state, severity=severity, since=at, reason=reason)
     return with_alarm(item, next((alarm for alarm in tag.alarms if alarm.kind in _TAG_ALARMS), None), why=True)
 
 
 def _stable_state(stable: StableTag, tag: TagState) -> tuple[str, Severity, str]:
     """State, severity and reason of a stable tag. While the newest push is in progress, it is expected to be behind."""
     newest, candidate = tag.newest, tag.candidate
+    if tag.scan is not None and tag.scan.at_risk:
+        return "at risk", Severity.BAD, tag.scan.reason
     if stable.hold:
         return "held", Severity.WAITING, f"{stable.hold.actor}: {stable.hold.reason}"
     if newest is None or newest.digest == stable.digest or newest.state == "superseded":

@@ -1,6 +1,7 @@
 """The parts of the board's pages: severities, facts, items and alarms; times, counts and digests as text."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,7 @@ from shared.board.buttons import Action
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import short
 from shared.domain.record import RecordSummary
+from shared.domain.stable_tag import TagScan
 from shared.queries.drift import AlarmItem
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))  # seconds
@@ -156,6 +158,33 @@ def ago(at: datetime | None, now: datetime) -> str:
     """The time since something: `3 min ago`, `now`; `not yet` if it has not happened."""
     span = age(at, now)
     return f"{span} ago" if span not in ("", "now") else span or "not yet"
+
+
+def scan_in_words(scan: TagScan, now: datetime) -> str:
+    """What the newest report found, and its age: `2 critical, 5 high; scanned 3 h ago`. Lesser ones are one number."""
+    if scan.scanned_at is None:
+        return "no report of a scan"
+    return f"{_findings(scan.counts)}; scanned {ago(scan.scanned_at, now)}"
+
+
+def scans_in_words(scans: Sequence[TagScan], now: datetime) -> str:
+    """What the newest reports of several stable tags found, for one short line; "" without any."""
+    times = [scan.scanned_at for scan in scans if scan.scanned_at is not None]
+    if not times:
+        return ""
+    images = {scan.digest: scan.counts for scan in scans}  # several tags may be at one image
+    found = sum(map(Counter, images.values()), Counter[str]())
+    at_risk = sum(scan.at_risk for scan in scans)
+    risk = f"{counted(at_risk, 'tag')} at risk; " if at_risk else ""
+    oldest = f"scanned {ago(min(times), now)}" if len(times) == 1 else f"oldest scan {ago(min(times), now)}"
+    return f"{risk}{_findings(found)}; {oldest}"
+
+
+def _findings(counts: Mapping[str, int]) -> str:
+    """Findings by severity: those that are critical or high, and the number of the others."""
+    severe = [f"{counts[severity]} {severity}" for severity in ("critical", "high") if counts.get(severity)]
+    lesser = sum(count for severity, count in counts.items() if severity not in ("critical", "high"))
+    return ", ".join([*severe, *([f"{lesser} lesser"] if lesser else [])]) or "no findings"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -45,6 +45,7 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
 
     kind = "scan"
     judging = frozenset((*ScanRules.__struct_fields__, "format", "two_persons"))
+    besides = frozenset(("rescan",))
 
     registry: Name
     task: TaskName
@@ -55,6 +56,10 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
     two_persons: Annotated[
         bool, Meta(description="true or false: whether exceptions are granted by another person than asked for them")
     ] = False
+    rescan: Annotated[
+        Duration | None,
+        Meta(description="how old the newest report of a promoted image may be before it is scanned again"),
+    ] = None
 
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
         """Those of its task, and of the rules by which it judges."""
@@ -78,6 +83,13 @@ class Review(NamedTuple):
     judgement: Judgement
     baseline: frozenset[str] | None
     basis: str
+
+    @property
+    def new(self) -> int:
+        """How many of the findings that fail the baseline does not have; 0 without one."""
+        failing = (one.finding for one in self.judgement.with_outcome(Outcome.FAILS))
+        known = self.baseline
+        return 0 if known is None else sum(known.isdisjoint(keys_of([finding])) for finding in failing)
 
     def result(self, evidence: Evidence) -> CheckResult:
         """The result of the check, with its evidence."""
@@ -122,6 +134,22 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         """What the stored report says under these rules, and the exceptions of today; None if there is no report."""
         report = self._stored(check)
         return self._reviewed(candidate, rule, report, compares=True) if report is not None else None
+
+    def review_promoted(self, image: Candidate, report: str, baseline: str, rule: ScanRules) -> Review | None:
+        """What the report at a place says of a promoted image, compared with the one that it was promoted with; None if
+        there is no such report.
+
+        The age of the scanner's database is not judged: it was new enough when the report was made.
+        """
+        found, before = self._read(report), self._read(baseline)
+        if found is None:
+            return None
+        known = keys_of(before.findings) if before is not None else None
+        return self._reviewed(image, replace(rule, max_database_age=None), found, compares=False, baseline=known)
+
+    def exceptions_at(self, gate: str) -> list[ExceptionRule]:
+        """The exceptions of the rules, and those that were granted at a gate."""
+        return [*self._services.policy.exceptions, *granted_at(self._services.ledger, gate)]
 
     def facts(self, check: CheckRecord) -> CheckFacts:
         """Its scanner, the exceptions that its verdict depends on, and its report, beside the log."""
@@ -174,14 +202,22 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         place = self._services.archive.store(name, msgspec.json.encode(report).decode())
         return review.result(replace(evidence, report_blob=place))
 
-    def _reviewed(self, candidate: Candidate, rule: ScanRules, report: Report, *, compares: bool) -> Review:
+    def _reviewed(
+        self,
+        candidate: Candidate,
+        rule: ScanRules,
+        report: Report,
+        *,
+        compares: bool,
+        baseline: frozenset[str] | None = None,
+    ) -> Review:
         exceptions, now = self._exceptions(candidate), self._services.clock.now()
-        baseline = self._baseline(candidate) if compares else None
+        baseline = self._baseline(candidate) if compares else baseline
         judgement = judge(report, rule, now=now, exceptions=exceptions, baseline=baseline)
         return Review(report, judgement, baseline, self._basis(candidate, rule))
 
     def _exceptions(self, candidate: Candidate) -> list[ExceptionRule]:
-        known = (*self._services.policy.exceptions, *granted_at(self._services.ledger, candidate.gate))
+        known = self.exceptions_at(candidate.gate)
         return [one for one in known if is_in_scope(one, candidate.gate)]
 
     def _basis(self, candidate: Candidate, rule: ScanRules) -> str:
@@ -204,10 +240,13 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         return None if report is None else keys_of(report.findings)
 
     def _stored(self, check: CheckRecord) -> Report | None:
-        if not check.evidence.report_blob:
+        return self._read(check.evidence.report_blob)
+
+    def _read(self, place: str) -> Report | None:
+        if not place:
             return None
         try:
-            return msgspec.json.decode(self._services.archive.read(check.evidence.report_blob), type=Report)
+            return msgspec.json.decode(self._services.archive.read(place), type=Report)
         except (Rejected, msgspec.MsgspecError):  # deleted, or of another version
             return None
 

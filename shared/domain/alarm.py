@@ -29,6 +29,8 @@ class AlarmKind(StrEnum):
     STALLED = "a step does not work"
     REFUSED = "outcomes that a listener refuses"
     EXCEPTION_ENDS = "exception ends"
+    AT_RISK = "promoted image at risk"
+    NOT_RESCANNED = "promoted images cannot be scanned again"
     NOT_REMOVED = "left-over unique tag could not be removed"
     NO_SUBSCRIPTION = "no event subscription"
 

@@ -243,6 +243,9 @@ class CheckRule(PlugInRule):
     judging: ClassVar[frozenset[str]] = frozenset()
     """The keys that only say how the result of a run is judged: if they change, nothing is run again."""
 
+    besides: ClassVar[frozenset[str]] = frozenset()
+    """The keys that say nothing about the verdict: if they change, it stays."""
+
     @property
     def fingerprint(self) -> str:
         """Identifies the meaning of its verdict."""
@@ -262,8 +265,9 @@ class CheckRule(PlugInRule):
 
 
 def _meaning(check: CheckRule) -> dict[str, Any]:
-    """What a verdict of a check depends on: its rule without its timeout."""
-    values: dict[str, Any] = {"kind": check.kind, **msgspec.to_builtins(check)}
+    """What a verdict of a check depends on: its rule without its timeout, and without what is beside the verdict."""
+    written = msgspec.to_builtins(check)
+    values: dict[str, Any] = {"kind": check.kind} | {key: written[key] for key in written if key not in check.besides}
     if values.pop("timeout", ""):
         values["timeout_seconds"] = 0  # the fingerprints in existing ledgers have it
     return values

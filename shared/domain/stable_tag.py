@@ -112,13 +112,33 @@ class Move(ApiModel, frozen=True, kw_only=True):
     moved_by: str
 
 
+class TagScan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the newest report says of the digest of a stable tag, under the rules and exceptions of its last judgement.
+
+    `scanned_at` is None if there is no report. `counts` are its findings by severity. `failing` of its findings,
+    licences and secrets fail now; `new` of the findings that fail were not in the report that it was promoted with.
+    `reason` says why it is at risk; `basis` identifies what it was judged by.
+    """
+
+    digest: Digest
+    scanned_at: datetime | None = None
+    database_built_at: datetime | None = None
+    counts: dict[str, int] = {}
+    failing: int = 0
+    new: int = 0
+    at_risk: bool = False
+    reason: str = ""
+    basis: str = ""
+
+
 class StableTag(Row, frozen=True, kw_only=True):
     """The record of one stable tag of one gate.
 
     Azure has no conditional tag move, so a mover claims the record first. `sequence` is that of the promoted
     observation; `move` counts the moves, and orders what is built on them. `promotion` and `candidate` are rows of the
     ledger; `moved_by` is the operator who rolled back to it, "" for a promotion. `put_back_at` is when the tag was last
-    put back after a move around the gate, `put_back_from` what it was then.
+    put back after a move around the gate, `put_back_from` what it was then. `scan` is what the sweep knows of the scans
+    of a digest, which may be an earlier one: `current_scan` is that of the digest.
     """
 
     item: ClassVar = Move
@@ -139,6 +159,12 @@ class StableTag(Row, frozen=True, kw_only=True):
     put_back_from: str = ""
     claim: Claim | None = None
     hold: Hold | None = None
+    scan: TagScan | None = None
+
+    @property
+    def current_scan(self) -> TagScan | None:
+        """What is known of the scans of its digest; None if nothing is."""
+        return self.scan if self.scan is not None and self.scan.digest == self.digest else None
 
     def is_moving(self, now: datetime) -> bool:
         """Whether the tag is being moved right now; an expired claim is that of a dead worker."""

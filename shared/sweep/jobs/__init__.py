@@ -9,6 +9,7 @@ from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.lost_work import OrphansJob, OutboxJob, OverdueJob, StallAlarmsJob
 from shared.sweep.jobs.purge import AppPurgeJob, CommonPurgeJob, GatePurgeJob
 from shared.sweep.jobs.released import ReleasedJob
+from shared.sweep.jobs.rescan import RescanJob
 from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
 from shared.sweep.jobs.stable_tags import StableTagsJob
 from shared.sweep.jobs.upstream import UpstreamJob
@@ -23,6 +24,7 @@ def jobs_of(services: Services) -> Iterator[SweepJob]:
         yield OverdueJob(services, "gate", gate.name)
         yield OrphansJob(services, gate)
         yield ReleasedJob(services, gate)
+        yield RescanJob(services, gate)
         yield GateSilenceJob(services, gate)
     for app in policy.apps.values():
         yield AppJob(services, app)
