@@ -287,7 +287,7 @@ class Registry:
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Follows no redirect by itself, which would send the token along; and parses no URL of one."""
 
-    def http_error_302(self, *_: object) -> None:  # type: ignore[override]
+    def http_error_302(self, *_: object) -> None:
         return None
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302  # type: ignore[assignment]

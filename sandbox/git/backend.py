@@ -68,7 +68,7 @@ async def _start(rights: Rights, variables: Mapping[str, str]) -> asyncio.subpro
         *rights.command("git", "http-backend"),
         **rights.server(),
         cwd="/",
-        env=git_environment() | variables,
+        env={**git_environment(), **variables},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

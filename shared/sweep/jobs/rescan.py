@@ -233,7 +233,7 @@ class RescanJob(SweepJob):
     def _scanned(self, stable: StableTag, known: Rescans, exceptions: Sequence[ExceptionRule]) -> TagScan | None:
         """What is known of the digest of a stable tag, by all scans of the gate; the last judgement if it holds."""
         now = self._services.clock.now()
-        active = [one for one in exceptions if is_in_scope(one, stable.gate, stable.tag) and is_active(one, now)]
+        active = [one for one in exceptions if is_in_scope(one, stable.gate) and is_active(one, now)]
         rows = [known.get(rescan_row(stable.digest or "", rule.run_fingerprint)) for rule in self._rules]
         records = [stored.record if stored else None for stored in rows]
         basis = self._basis(stable, records, active, now)
