@@ -10,7 +10,7 @@ let act = null, previews = 0;
 
 function call(dry) {
   const body = { ...act.fields, reason: at("act-reason").value.trim() || (dry ? "dry run" : "") };
-  for (const select of at("act-asks").querySelectorAll("select")) body[select.name] = select.value;
+  for (const input of at("act-asks").querySelectorAll("select, input")) body[input.name] = input.value;
   const more = { "Content-Type": "application/json" };
   if (act.etag) more["If-Match"] = act.etag;
   if (!dry) more["Idempotency-Key"] = act.key;
@@ -54,15 +54,23 @@ function showError(error) {
   }
 }
 
-function field({ name, label, choices }) {
-  const line = document.createElement("p"), text = document.createElement("label");
+function choiceInput(choices) {
   const select = document.createElement("select");
-  select.id = `act-${name}`;
-  select.name = name;
   select.append(...choices.map((choice) => new Option(choice.label, choice.value)));
-  text.htmlFor = select.id;
-  text.textContent = label;
-  line.append(text, select);
+  return select;
+}
+
+const dayInput = ({ first, last, value }) =>
+  Object.assign(document.createElement("input"), { type: "date", min: first, max: last, value, required: true });
+
+function field(ask) {
+  const line = document.createElement("p"), text = document.createElement("label");
+  const input = ask.choices ? choiceInput(ask.choices) : dayInput(ask);
+  input.id = `act-${ask.name}`;
+  input.name = ask.name;
+  text.htmlFor = input.id;
+  text.textContent = ask.label;
+  line.append(text, input);
   return line;
 }
 

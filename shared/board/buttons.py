@@ -1,6 +1,7 @@
 """The verbs of `operate` as buttons: which ones stand beside what."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,7 +12,10 @@ from shared.domain.policy import App
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.rollout import Rollout, RolloutState
 from shared.domain.stable_tag import StableTag
+from shared.findings.exceptions import end_days
 from shared.interface import OPERATIONS
+from shared.queries.findings import FindingItem
+from shared.queries.models import StandingException
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -29,18 +33,30 @@ class Ask(msgspec.Struct, frozen=True):
     choices: tuple[Choice, ...]
 
 
+class Day(msgspec.Struct, frozen=True, kw_only=True):
+    """A day that the dialog of an action asks for, from the first to the last one; `value` is proposed."""
+
+    name: str
+    label: str
+    first: str
+    last: str
+    value: str
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """A verb as a button: what is called, with which fixed fields, and what its dialog asks.
 
-    `label` is the verb, `subject` what it acts on; `path` is below `/api/`; `etag` guards a stale view.
+    `label` is the verb, `verb` the one in the dialog if that is another, `subject` what it acts on; `path` is below
+    `/api/`; `etag` guards a stale view.
     """
 
     label: str
     method: str
     path: str
+    verb: str = ""
     subject: str = ""
     fields: Mapping[str, str | bool] = {}
-    asks: tuple[Ask, ...] = ()
+    asks: tuple[Ask | Day, ...] = ()
     etag: str = ""
     grave: bool = False
 
@@ -56,15 +72,22 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LABELS = {
+    "ask_exception": "Accept until…",
     "cancel_candidate": "Cancel",
     "cancel_rollout": "Cancel",
+    "grant_exception": "Grant",
     "roll_back_app": "Roll back",
     "roll_out": "Rebuild",
     "sweep": "Sweep now",
 }
 """The labels that are not the names of their operations."""
 
-_GRAVE = frozenset(("cancel_candidate", "cancel_rollout", "reject", "roll_back", "roll_back_app", "veto"))
+_GRAVE = frozenset(
+    ("cancel_candidate", "cancel_rollout", "end_exception", "reject", "roll_back", "roll_back_app", "veto")
+)
+_PROPOSED = timedelta(days=30)
+"""How long an exception lasts if the dialog's proposal is not changed."""
+
 _UNTIL = Ask("until", "Held until", (Choice("lifted", "it is lifted"), Choice("newer", "a newer digest passes")))
 
 
@@ -114,6 +137,28 @@ def of_candidate(record: Candidate, promotions: Iterable[Promotion], etag: str) 
     for tag in promoted:
         back = {"tag": tag, "to": record.digest}
         yield action("roll_back", gate, subject=f"{tag} to this", fields=back, asks=(_UNTIL,))
+
+
+def accept(gate: str, item: FindingItem, now: datetime) -> Action:
+    """Ask for an exception about a finding: in its package in any version, or in this version only."""
+    first, last = end_days(now)
+    until = Day(
+        name="until", label="Until the end of (UTC)", first=f"{first}", last=f"{last}", value=f"{first + _PROPOSED}"
+    )
+    name, exact = item.package, f"{item.package}@{item.version}"
+    versions = Choice(name, f"{name}, any version"), Choice(exact, f"{name}, version {item.version} only")
+    package = Ask("package", "In", versions if name and item.version else (Choice(name, name or "any package"),))
+    fields, subject = {"vulnerability": item.vulnerability}, f"{item.vulnerability} in {name or 'any package'}"
+    shown = {"verb": "Ask to accept", "subject": subject, "fields": fields, "asks": (package, until)}
+    return action("ask_exception", gate, **shown)
+
+
+def of_exception(one: StandingException, subject: str) -> tuple[Action, ...]:
+    """What can be done with an exception that was asked for and has not ended: a request is granted or denied."""
+    if one.state != "requested":
+        return (action("end_exception", one.gate, one.id, subject=subject),)
+    grant = action("grant_exception", one.gate, one.id, subject=subject)
+    return grant, action("end_exception", one.gate, one.id, label="Deny", subject=subject)
 
 
 def of_rollout(record: Rollout, app: App | None, etag: str) -> Iterator[Action]:

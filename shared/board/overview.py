@@ -1,6 +1,7 @@
 """The overview: each stable tag from its upstream digest to the running containers, and what needs attention.
 
-It takes four queries a gate, three an app, one a registry and one more, whatever the size of the ledger.
+It takes four queries a gate (five if it scans), three an app, one a registry and one more, whatever the size of the
+ledger.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from shared.board import buttons, parts
 from shared.board.buttons import Action, Choice
+from shared.board.findings import requested_exceptions
 from shared.board.parts import STABLE, Item, Severity, SummaryPage, item_of, short_digest, short_image, with_alarm
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary
@@ -172,7 +174,11 @@ def _gate(gate: Gate, services: Services, now: datetime) -> GateFlow:
         scans=parts.scans_in_words([tag.scan for tag in tags if tag.scan is not None], now),
         rows=tuple(row for row in rows if row not in collapsed),
         quiet=tuple(collapsed),
-        items=(*_of_candidates(candidates, now), *(item for tag in tags for item in _of_tag(tag, now))),
+        items=(
+            *_of_candidates(candidates, now),
+            *requested_exceptions(services, gate),
+            *(item for tag in tags for item in _of_tag(tag, now)),
+        ),
         alarms=(*others, *(alarm for tag in tags for app in tag.apps for alarm in app.alarms)),
     )
 

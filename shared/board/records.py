@@ -12,6 +12,7 @@ from msgspec.structs import asdict, replace
 
 from shared.board import buttons
 from shared.board.buttons import Action
+from shared.board.findings import FindingsSection, findings_section
 from shared.board.parts import Item, Severity, duration, facts, item_of, moment, severity_of, short_image
 from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord, Verdict
@@ -25,12 +26,10 @@ from shared.domain.stable_tag import Veto
 from shared.interface import OPERATIONS
 from shared.ports import Listed, ListFilter, Services, read
 from shared.promotion.vetoes import Vetoes
-from shared.queries.findings import Findings, ScanFindings
 from shared.queries.lookup import Lookup
 from shared.queries.records import source_of
 
 _ROWS = 25
-_FINDINGS = 100
 _MAX_QUERIES = 5
 """A filtered page of the ledger may be short: up to this many are read, and the link to older ones continues."""
 
@@ -55,8 +54,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     """The page of one candidate or rollout.
 
-    `log` is the path of the log below `/api/` ("" if there is none); `findings` are those of a scan, at most 100, and
-    `findings_problem` says why they cannot be read now.
+    `log` is the path of the log below `/api/` ("" if there is none).
     """
 
     kind: str
@@ -73,8 +71,7 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     parent: str
     parent_name: str
     log: str = ""
-    findings: Findings | None = None
-    findings_problem: str = ""
+    findings: FindingsSection | None = None
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +104,6 @@ def candidate_page(services: Services, identifier: str, now: datetime) -> Record
     stored = lookup.candidate(identifier)
     record, promotions = stored.record, lookup.promotions_for(stored.record)
     known = facts({"Image": str(record.image), "Attempt": f"{record.attempt}", "Requested by": record.requested_by})
-    findings, problem = _findings(services, record)
     return RecordPage(
         **_common(record, tuple(_check(check, now) for check in record.checks), record.checks, promotions),
         kind="Candidate",
@@ -115,17 +111,8 @@ def candidate_page(services: Services, identifier: str, now: datetime) -> Record
         facts=known | _stall_facts(record) | dict(map(_promotion_fact, promotions)),
         actions=tuple(buttons.of_candidate(record, promotions, stored.etag)),
         parent=f"gates/{record.gate}",
-        findings=findings,
-        findings_problem=problem,
+        findings=findings_section(services, record, now),
     )
-
-
-def _findings(services: Services, record: Candidate) -> tuple[Findings | None, str]:
-    """The findings of a candidate, or why they cannot be read now: the rest of its page does not depend on them."""
-    try:
-        return ScanFindings(services).of_record(record, _FINDINGS), ""
-    except BasegateError as error:
-        return None, f"The findings cannot be read now: {error}"
 
 
 def rollout_page(services: Services, identifier: str, now: datetime) -> RecordPage:

@@ -1,7 +1,7 @@
 """Exceptions: which findings they cover, and until when. Pure."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from shared.domain.errors import Malformed
 from shared.domain.policy import ExceptionRule
@@ -31,6 +31,11 @@ def is_in_scope(exception: ExceptionRule, gate: str) -> bool:
 def is_active(exception: ExceptionRule, now: datetime) -> bool:
     """Whether it covers anything now: it has not ended, and its end is within `LONGEST`."""
     return now < exception.ends_at <= now + LONGEST
+
+
+def end_days(now: datetime) -> tuple[date, date]:
+    """The first and the last day until which an exception may be asked for now."""
+    return now.astimezone(UTC).date(), (now.astimezone(UTC) + LONGEST).date() - timedelta(days=1)
 
 
 def is_about(exception: ExceptionRule, finding: Finding) -> bool:

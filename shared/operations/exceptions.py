@@ -42,7 +42,8 @@ class ExceptionOperations:
             raise Malformed("until", end_warning(exception, now))
         name = self._new_id(gate, exception)
         asked = ExceptionGrant(gate=gate.name, id=name, exception=StoredException.of(exception), at=now)
-        effects = (Effect("ask for an exception", f"{exception.vulnerability} until {exception.until}, as {name}"),)
+        about = f"{exception.vulnerability} in {exception.package or 'any package'} until {exception.until}, as {name}"
+        effects = (Effect("ask for an exception", about),)
         return Plan(effects, lambda: self._ask(asked))
 
     def grant(self, gate_name: str, name: str, who: Who) -> Plan:

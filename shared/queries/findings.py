@@ -10,7 +10,9 @@ from shared.checks import check_kinds
 from shared.checks.scan import Review, ScanCheck, ScanCheckKind
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
 from shared.domain.errors import NotFound
+from shared.domain.exception import ExceptionGrant
 from shared.domain.record import ApiModel
+from shared.findings.exceptions import is_about
 from shared.findings.judge import JudgedFinding, Judgement, keys_of
 from shared.findings.model import Finding, Severity
 from shared.findings.rules import ScanRules
@@ -28,7 +30,8 @@ class FindingItem(ApiModel, frozen=True, kw_only=True):
     """A finding. `outcome` is `fails`, or why it does not: `exception`, `vex`, `unfixed`, `not new`, or "" if it
     matches no condition of the rules.
 
-    `is_new` says whether the promoted image lacks it; None: there is no report of that to compare with.
+    `is_new` says whether the promoted image lacks it; None: there is no report of that to compare with. `exceptions`
+    are the ids of those about it that operators asked for, and that have not ended.
     """
 
     vulnerability: str
@@ -41,6 +44,7 @@ class FindingItem(ApiModel, frozen=True, kw_only=True):
     outcome: str
     condition: str
     covered_by: str
+    exceptions: tuple[str, ...]
     is_new: bool | None
     known_exploited: bool | None
     cvss: float | None
@@ -96,7 +100,9 @@ class ScanFindings:
         if review is None:
             return None
         report, judgement = review.report, review.judgement
-        listed = sorted(_items(review), key=_order)
+        grants = [stored.record for stored in self._services.ledger.list(ExceptionGrant, candidate.gate)]
+        now = self._services.clock.now()
+        listed = sorted(_items(review, [one for one in grants if one.counted_until > now]), key=_order)
         return Findings(
             candidate=candidate.id,
             image=str(candidate.image),
@@ -144,13 +150,20 @@ def _recorded(check: CheckRecord, judgement: Judgement) -> Judgement:
     return replace(judgement, verdict=verdict, reason=check.reason or "there is no verdict", warnings=warnings)
 
 
-def _items(review: Review) -> Iterator[FindingItem]:
+def _items(review: Review, grants: list[ExceptionGrant]) -> Iterator[FindingItem]:
     judged = {id(one.finding): one for one in review.judgement.findings}
+    asked: dict[str, list[ExceptionGrant]] = {}
+    for grant in grants:
+        asked.setdefault(grant.exception.vulnerability.upper(), []).append(grant)
     for finding in review.report.findings:
-        yield _item(finding, judged.get(id(finding)), review.baseline)
+        same = (grant for name in finding.ids for grant in asked.get(name, ())) if asked else ()
+        about = tuple(sorted(grant.id for grant in same if is_about(grant.rule, finding)))
+        yield _item(finding, judged.get(id(finding)), review.baseline, about)
 
 
-def _item(finding: Finding, judged: JudgedFinding | None, baseline: frozenset[str] | None) -> FindingItem:
+def _item(
+    finding: Finding, judged: JudgedFinding | None, baseline: frozenset[str] | None, exceptions: tuple[str, ...]
+) -> FindingItem:
     package = finding.package
     return FindingItem(
         vulnerability=finding.vulnerability,
@@ -163,6 +176,7 @@ def _item(finding: Finding, judged: JudgedFinding | None, baseline: frozenset[st
         outcome=judged.outcome.value if judged else "",
         condition=judged.condition if judged else "",
         covered_by=judged.covered_by if judged else "",
+        exceptions=exceptions,
         is_new=None if baseline is None else baseline.isdisjoint(keys_of([finding])),
         known_exploited=finding.known_exploited,
         cvss=finding.cvss,
