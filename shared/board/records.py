@@ -16,7 +16,7 @@ from shared.board.findings import FindingsSection, findings_section
 from shared.board.parts import Item, Severity, duration, facts, item_of, moment, severity_of, short_image
 from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord, Verdict
-from shared.domain.errors import BasegateError, Malformed
+from shared.domain.errors import Malformed
 from shared.domain.image import short
 from shared.domain.policy import App
 from shared.domain.promotion import Promotion, PromotionState
