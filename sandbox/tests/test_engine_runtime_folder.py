@@ -51,7 +51,7 @@ def test_the_folder_of_another_user_is_not_taken_for_the_engine_s(tmp_path: Path
 
 
 @pytest.mark.containers
-@pytest.mark.attack("whoever kills the sandbox", "to have its working directory deleted", "what is noted is checked")
+@pytest.mark.attack("a killed sandbox", "to have its working directory deleted", "what is noted is checked")
 def test_an_engine_that_finds_an_empty_note_deletes_nothing_else_and_leaves_none_if_it_does_not_start(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

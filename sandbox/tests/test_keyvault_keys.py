@@ -161,7 +161,7 @@ def test_an_rsa_key_is_imported_with_all_its_parts(client: KeyClient) -> None:
         client.import_key("half", JsonWebKey(kty="RSA", **{name: whole[name] for name in ("n", "e", "d")}))
 
 
-@pytest.mark.attack("a client of a key vault", "an RSA key of numbers that take minutes to check", "their size")
+@pytest.mark.attack("a key vault's client", "an RSA key of numbers that take minutes to check", "their size")
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

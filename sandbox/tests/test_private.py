@@ -45,7 +45,7 @@ SECRETS: dict[str, tuple[str, Callable[[Path], str]]] = {
 
 
 @pytest.mark.parametrize(("file", "read"), SECRETS.values(), ids=SECRETS)
-@pytest.mark.attack("whoever kills the sandbox", "an empty password, from a secret half written", "empty is missing")
+@pytest.mark.attack("a killed sandbox", "an empty password, from a secret half written", "empty is missing")
 def test_a_secret_whose_file_a_killed_process_left_empty_is_made_anew(
     file: str, read: Callable[[Path], str], tmp_path: Path
 ) -> None:

@@ -369,10 +369,10 @@ def _root(part: str, **key: str) -> str:
 @pytest.mark.parametrize(
     ("root", "why"),
     [
-        ("{}", "3 validation errors"),
-        ("[]", "1 validation error"),
-        (HOUSE.trusted_root().replace("P256", "P257"), "2 validation errors"),
-        (HOUSE.trusted_root().replace('"tlogs": [', '"x": ['), "1 validation error"),
+        ("{}", "validation errors"),
+        ("[]", "validation error"),
+        (HOUSE.trusted_root().replace("P256", "P257"), "validation errors"),
+        (HOUSE.trusted_root().replace('"tlogs": [', '"x": ['), "validation errors"),
         (_root("certificateAuthorities"), "Fulcio certificates not found"),
         (_root("tlogs"), "no transparency log instances"),
         (_root("ctlogs"), "CTFE keys not found"),
