@@ -181,11 +181,12 @@ def _report(name: str, format_name: str) -> Report:
 
 def _moment(text: str) -> datetime:
     """A time, by default the current one; without a zone it is in UTC."""
+    from shared.findings.model import aware
+
     try:
-        moment = datetime.fromisoformat(text) if text else datetime.now(UTC)
+        return aware(datetime.fromisoformat(text)) if text else datetime.now(UTC)
     except ValueError:
         raise InvalidInput(f"--now: {text!r} is no time: write it as 2026-03-01T12:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _unused_warnings(left_out: int, files: Iterable[Path]) -> Iterator[str]:

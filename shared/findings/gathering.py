@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from shared.findings.model import BrokenReport, Finding, Licence, Package, Rating, Secret, Severity
+from shared.findings.model import BrokenReport, Finding, Licence, Package, Rating, Secret, Severity, aware
 
 LIMIT_FINDINGS = 100_000
 """How many findings, licences and secrets a report may have, duplicates included."""
@@ -36,7 +36,6 @@ _MOST_SHARED = 20_000
 _MERGED_LIMIT = 500
 """How many ids, ratings or fixed versions a finding that was merged may have."""
 
-_ORDER = tuple(Severity)
 _SEVERITIES = {
     **{severity.value: severity for severity in Severity},
     "none": Severity.NEGLIGIBLE,
@@ -254,7 +253,7 @@ def severity_of_score(score: float | None) -> Severity:
 
 def worst(severities: Iterable[Severity]) -> Severity:
     """The most severe; `unknown` if none is known."""
-    return max(severities, key=_ORDER.index, default=Severity.UNKNOWN)
+    return max(severities, key=lambda one: one.rank, default=Severity.UNKNOWN)
 
 
 def base_score(scores: Iterable[tuple[str, float | None]]) -> float | None:
@@ -291,7 +290,7 @@ def time_of(text: str | None) -> datetime | None:
         time = datetime.fromisoformat(text) if text else None
         if time is None or time.year <= 1:
             return None
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return aware(time).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

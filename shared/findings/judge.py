@@ -24,9 +24,9 @@ from msgspec.structs import replace
 from shared.domain.candidate import Verdict
 from shared.domain.policy import ExceptionRule, time_before
 from shared.findings.exceptions import end_warnings, in_words, is_about, is_active
-from shared.findings.model import Finding, Licence, Report, Secret, Severity
+from shared.findings.model import Finding, Licence, Report, Secret, Severity, aware
 from shared.findings.purls import parse_purl
-from shared.findings.rules import ScanRules, aware, evaluate, is_denied
+from shared.findings.rules import ScanRules, evaluate, is_denied
 from shared.findings.vex import Statement, newest
 
 CLOCK_SKEW = timedelta(days=1)
@@ -40,8 +40,6 @@ _NAME_CHARACTERS = 120
 
 _HARMLESS = frozenset(("not_affected", "false_positive", "resolved", "resolved_with_pedigree"))
 """The statuses with which somebody says in the report itself that a finding does no harm."""
-
-_RANKS = {severity: rank for rank, severity in enumerate(reversed(Severity))}
 
 T = TypeVar("T")
 N = TypeVar("N", Licence, Secret)
@@ -354,7 +352,7 @@ def _name(text: str) -> str:
 def _order(judged: JudgedFinding) -> tuple[object, ...]:
     finding, package = judged.finding, judged.finding.package
     return (
-        _RANKS[finding.severity],
+        -finding.severity.rank,
         finding.vulnerability,
         package.name,
         package.version,

@@ -1,7 +1,7 @@
 """A scanner's report in one model, whatever its format."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -21,10 +21,15 @@ class Severity(StrEnum):
         """Whether it is as severe as another one, or more; `unknown` is only at least `unknown`."""
         if Severity.UNKNOWN in (self, other):
             return self is other
-        return _ORDER[self] >= _ORDER[other]
+        return self.rank >= other.rank
+
+    @property
+    def rank(self) -> int:
+        """Its place in a list that begins with the least severe, and with those that are unknown before them."""
+        return _RANKS[self]
 
 
-_ORDER = {severity: number for number, severity in enumerate(Severity)}
+_RANKS = {severity: number for number, severity in enumerate(Severity)}
 
 
 class Rating(Struct, frozen=True, gc=False):
@@ -147,6 +152,11 @@ class Report(Struct, frozen=True, kw_only=True):
         for severity in reversed(Severity):
             if count := sum(finding.severity is severity for finding in self.findings):
                 yield severity, count
+
+
+def aware(moment: datetime) -> datetime:
+    """A time with its zone: in reports and documents, one without is in UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class BrokenReport(Exception):

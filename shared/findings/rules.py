@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from shared.domain.policy import Duration, Rule, time_before
-from shared.findings.model import Finding, Severity
+from shared.findings.model import Finding, Severity, aware
 
 
 class Condition(Rule, frozen=True, kw_only=True):
@@ -163,8 +163,3 @@ def _is_fixed_since(finding: Finding, moment: datetime) -> bool | None:
     if not finding.fixable:
         return False
     return None if finding.fixed_at is None else aware(finding.fixed_at) <= moment
-
-
-def aware(moment: datetime) -> datetime:
-    """A time with its zone: one without is in UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

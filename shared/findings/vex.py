@@ -10,7 +10,7 @@ https://cyclonedx.org/docs/1.6/json/#vulnerabilities
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Struct, field
 
-from shared.findings.model import Finding
+from shared.findings.model import Finding, aware
 from shared.findings.purls import IMAGE_TYPES, Purl, parse_purl
 
 LIMIT_BYTES = 32_000_000
@@ -196,10 +196,8 @@ def _any_names(named: Iterable[Purl], package: Purl | None) -> bool:
 
 
 def _time(moment: datetime | None) -> datetime:
-    """A time for comparison: none is the earliest, and one without a zone is in UTC."""
-    if moment is None:
-        return datetime.min.replace(tzinfo=UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """A time for comparison: none is the earliest."""
+    return aware(moment or datetime.min)
 
 
 # OpenVEX.
