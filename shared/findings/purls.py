@@ -16,12 +16,16 @@ IMAGE_TYPES = frozenset(("oci", "docker"))
 
 
 class Purl(Struct, frozen=True, gc=False):
-    """A package URL: `name` includes the namespace, `qualifiers` are `key=value`. Letter case does not count."""
+    """A package URL: `name` includes the namespace, `qualifiers` are `key=value`, `subpath` is a part of the package.
+
+    Letter case does not count.
+    """
 
     kind: str
     name: str
     version: str = ""
     qualifiers: tuple[str, ...] = ()
+    subpath: str = ""
 
     @property
     def identity(self) -> str:
@@ -29,10 +33,12 @@ class Purl(Struct, frozen=True, gc=False):
         return f"{self.kind}/{self.name}"
 
     def names(self, other: "Purl") -> bool:
-        """Whether the other one is this package: of this version, and with these qualifiers, if it has them."""
+        """Whether the other one is this package: of this version and subpath, and with these qualifiers, if it has
+        them.
+        """
         if self.identity != other.identity or self.version not in ("", other.version):
             return False
-        return set(self.qualifiers) <= set(other.qualifiers)
+        return self.subpath in ("", other.subpath) and set(self.qualifiers) <= set(other.qualifiers)
 
 
 def parse_purl(text: str) -> Purl | None:
@@ -40,8 +46,8 @@ def parse_purl(text: str) -> Purl | None:
     scheme, colon, rest = text.partition(":")
     if not colon or scheme.lower() != "pkg" or len(text) > LIMIT_CHARACTERS:
         return None
-    rest = rest.partition("#")[0].strip("/")
-    path, _, query = rest.partition("?")
+    rest, _, subpath = rest.partition("#")
+    path, _, query = rest.strip("/").partition("?")
     path, version = _versioned(path.rstrip("/"))
     kind, _, name = path.partition("/")
     if not kind or not name:
@@ -49,7 +55,8 @@ def parse_purl(text: str) -> Purl | None:
     kind, name = kind.lower(), unquote(name).lower()
     if kind == "pypi":
         name = name.replace("_", "-")
-    return Purl(kind, name, unquote(version), tuple(unquote(part).lower() for part in query.split("&") if part))
+    qualifiers = tuple(unquote(part).lower() for part in query.split("&") if part)
+    return Purl(kind, name, unquote(version), qualifiers, unquote(subpath).strip("/").lower())
 
 
 def _versioned(path: str) -> tuple[str, str]:

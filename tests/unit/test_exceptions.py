@@ -220,10 +220,11 @@ def test_a_condition_that_does_not_fit_is_refused_by_key(text: str, problem: str
     [
         (
             "pkg:deb/debian/OpenSSL@1.1.1n-0%2Bdeb10u3?arch=amd64#x",
-            Purl("deb", "debian/openssl", "1.1.1n-0+deb10u3", ("arch=amd64",)),
+            Purl("deb", "debian/openssl", "1.1.1n-0+deb10u3", ("arch=amd64",), "x"),
         ),
         ("PKG://PyPI/a_b@1", Purl("pypi", "a-b", "1")),
         ("pkg:golang/github.com/x/y@v1", Purl("golang", "github.com/x/y", "v1")),
+        ("pkg:golang/x/y#/Api/%61/", Purl("golang", "x/y", subpath="api/a")),
         ("pkg:npm/@scope/x", Purl("npm", "@scope/x")),
         ("pkg:npm/x@", Purl("npm", "x")),
         ("pkg:npm", None),

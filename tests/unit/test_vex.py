@@ -111,6 +111,21 @@ def test_a_package_is_fixed_in_the_version_that_is_named_and_in_no_other() -> No
     assert is_about(whole, openssl("1.1.1j-r0"), frozenset((DIGEST,)))
 
 
+@pytest.mark.parametrize(
+    ("stated", "found", "covers"),
+    [
+        ("pkg:golang/x/y@v1#api", "pkg:golang/x/y@v1#api", True),
+        ("pkg:golang/x/y@v1", "pkg:golang/x/y@v1#api", True),
+        ("pkg:golang/x/y@v1#api", "pkg:golang/x/y@v1", False),
+        ("pkg:golang/x/y@v1#api", "pkg:golang/x/y@v1#server", False),
+    ],
+)
+def test_what_is_said_of_a_part_of_a_package_is_not_said_of_the_rest(stated: str, found: str, covers: bool) -> None:
+    (statement,) = read_vex(json.dumps(openvex(stated)).encode())
+    finding = Finding(vulnerability="CVE-2026-1", package=Package(name="y", purl=found))
+    assert is_about(statement, finding, frozenset()) is covers
+
+
 def test_a_statement_in_words_says_who_says_what_when_and_why() -> None:
     (statement,) = read(openvex(OPENSSL, justification="component_not_present"))
     assert str(statement) == (

@@ -164,8 +164,9 @@ class OsvReader(ReportReader):
     def _package(self, package: _Package, affected: Iterable[_Affected]) -> Package:
         version = self._gathering.text(package.version or package.commit)
         purl = next((one.package.purl for one in affected if one.package and one.package.purl), "")
-        plain = purl.partition("?")[0].partition("@")[0]
-        purl = f"{plain}@{quote(version)}" if plain and version else plain
+        plain, hash_, subpath = purl.partition("#")
+        plain = plain.partition("?")[0].partition("@")[0]
+        purl = f"{plain}@{quote(version)}{hash_}{subpath}" if plain and version else plain + hash_ + subpath
         return self._gathering.package(package.name or package.commit, version, purl, self._path, "")
 
     def _add_grouped(self, found: dict[str, Finding], groups: Iterable[_Group]) -> None:

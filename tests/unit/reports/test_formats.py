@@ -323,6 +323,11 @@ def test_osv_is_fixed_in_the_release_of_the_distribution_that_the_package_is_of(
     assert _only(_osv([entry], [], "Debian:13")).fixed_in == ("1.1", "1.2")
 
 
+def test_osv_names_a_part_of_a_package_after_its_version() -> None:
+    affected = {"package": {"name": "left-pad", "ecosystem": "npm", "purl": "pkg:npm/left-pad#lib"}}
+    assert _only(_osv([{"id": "A", "affected": [affected]}], [])).package.purl == "pkg:npm/left-pad@1.0.0#lib"
+
+
 def test_osv_takes_a_severity_from_a_word_before_a_score_and_a_malicious_package_is_critical() -> None:
     vector = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"
     rated = [{"type": "CVSS_V3", "score": vector}]
