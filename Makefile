@@ -10,7 +10,7 @@ LEFT = .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo-
   $$(find . -path "./.*" -prune -o -name __pycache__ -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants sandbox-attacks check words format lock schema coverage conformance spec-examples yardstick az-table bench bench-history bench-scan bench-sweep screenshots clean
+.PHONY: help setup browser demo demo-lost up down test test-unit simulate fuzz chaos mutants sandbox-attacks check words format lock schema coverage conformance spec-examples yardstick az-table bench bench-history bench-scan bench-sweep scan-real screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ bench-history: setup ## a page of a history of 100,000 candidates against one of
 
 bench-scan: $(READY) ## a scanner's report of 60 MB, read by the app and by `json.load` (half a minute)
 	@$(PY) -m bench.scan
+
+scan-real: $(READY) ## trivy, grype and osv-scanner, where they are on the PATH, against the sandbox's stand-in
+	@$(PY) -m tests.scan_real
 
 bench-sweep: browser ## a sweep of 1,000 tags against `skopeo inspect` in a loop, and its memory (two minutes)
 	@$(ROOT) $(PY) -m bench.sweep
