@@ -162,6 +162,8 @@ def _check_lines(check: Check) -> Iterator[str]:
     if check.scanner is not None:
         database = check.scanner.database_version or _moment(check.scanner.database_built_at)
         yield f"    scanner  {check.scanner.name} {check.scanner.version}, database {database}"
+        if check.scanner.unscanned:
+            yield f"    scanned  {check.scanner.platform or '?'} only, not {', '.join(check.scanner.unscanned)}"
     for used in check.exceptions:
         until = f" until {used.until}" if used.until else ""
         yield f"    accepted {used.vulnerability} {used.package}{until}: {used.justification} ({used.author})"

@@ -23,6 +23,11 @@ VALUES = {
     "BASE_IMAGE": CANDIDATE,
     "SCANNER": "contoso.azurecr.io/trivy@sha256:" + "5e" * 32,
     "REPORT_NONCE": "6d" * 16,
+    "BUSYBOX": "contoso.azurecr.io/busybox@sha256:" + "6e" * 32,
+    "SKOPEO": "contoso.azurecr.io/skopeo@sha256:" + "7e" * 32,
+    "DEFENDER_TENANT_ID": "contoso",
+    "DEFENDER_CLIENT_ID": "defender",
+    "DEFENDER_CLIENT_SECRET": "a secret",
 }
 SHELL = (shutil.which("busybox") or "busybox", "sh")
 
@@ -46,6 +51,9 @@ SHELL = (shutil.which("busybox") or "busybox", "sh")
             ["node:15-alpine-ca4", "node:15-alpine"],
         ),
         ("scan-baseimage/acr-task.yaml", ["scan-image", "scan"], []),
+        ("scan-baseimage/grype.yaml", ["scan-image", "scan"], []),
+        ("scan-baseimage/osv-scanner.yaml", ["pull-image", "scan-image", "scan"], []),
+        ("scan-baseimage/defender.yaml", ["scan-image", "scan"], []),
         ("hello-world/acr-task.yaml", ["build-hello-world", "push-hello-world"], ["hello-world:ca4"]),
     ],
 )

@@ -98,12 +98,17 @@ class Evidence(_Part, frozen=True, kw_only=True):
 
 
 class Scanner(_Part, frozen=True, kw_only=True):
-    """The scanner of a check: its name and version, and the version and the time of its database."""
+    """The scanner of a check: its name and version, and the version and the time of its database.
+
+    `platform` is the one that it scanned, `unscanned` are the others of the image.
+    """
 
     name: str
     version: str = ""
     database_version: str = ""
     database_built_at: Time | None = None
+    platform: str = ""
+    unscanned: tuple[str, ...] = ()
 
 
 class UsedException(_Part, frozen=True, kw_only=True):

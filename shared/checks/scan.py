@@ -17,19 +17,23 @@ from shared.checks.approval import TWO_PERSONS_NEED_NAMES
 from shared.checks.kind import CheckResult
 from shared.checks.task import RunsTask, TaskRunKind, telling_line
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict
-from shared.domain.errors import NotFound, Rejected
+from shared.domain.errors import Gone, Malformed, NotFound, Rejected
 from shared.domain.exception import ExceptionGrant, StoredException
 from shared.domain.image import short
 from shared.domain.policy import Duration, ExceptionRule, Name, Policy, TaskName, Values, fingerprint_of
 from shared.domain.stable_tag import StableTag
 from shared.findings.exceptions import is_active, is_in_scope
 from shared.findings.formats import FORMATS
-from shared.findings.frame import read_frame, without_frames
+from shared.findings.frame import FrameReader, without_frames
 from shared.findings.judge import Judgement, Outcome, judge, keys_of
 from shared.findings.model import BrokenReport, Report
+from shared.findings.platforms import Scanned, platforms_of, scanned_of, warning
 from shared.findings.read import read_report
 from shared.findings.rules import ScanRules
 from shared.ports import Ledger, Run, RunStatus
+
+MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
+"""How large a manifest may be: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests"""
 
 StepName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,63}$", description="the id of a step of the task")]
 FormatName = Annotated[
@@ -76,13 +80,15 @@ _EXCEPTIONS = 20
 class Review(NamedTuple):
     """A report, its judgement, and the keys of the findings of the promoted image (None: there are none to compare).
 
-    `basis` identifies what the judgement depends on beside the report and the time.
+    `basis` identifies what the judgement depends on beside the report and the time. `scanned` says which of the image's
+    platforms it is about.
     """
 
     report: Report
     judgement: Judgement
     baseline: frozenset[str] | None
     basis: str
+    scanned: Scanned
 
     @property
     def new(self) -> int:
@@ -100,7 +106,8 @@ class Review(NamedTuple):
             scanner_version=report.scanner.version,
             database_built_at=report.scanner.database_built_at,
             database_version=report.scanner.database_version,
-            platform=report.subject.platform,
+            platform=self.scanned.platform,
+            unscanned=self.scanned.others,
             counts={severity.value: count for severity, count in report.by_severity()},
             failing=len(judgement.with_outcome(Outcome.FAILS)),
             covered=len(judgement.with_outcome(Outcome.VEX, Outcome.EXCEPTION)),
@@ -128,12 +135,14 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         report = self._stored(check)
         if report is None:
             return None
-        return self._reviewed(candidate, rule, report, compares=rule.new_only).result(check.evidence)
+        return self._reviewed(candidate, check, rule, report, _scanned_before(check)).result(check.evidence)
 
     def review(self, candidate: Candidate, check: CheckRecord, rule: ScanRules) -> Review | None:
         """What the stored report says under these rules, and the exceptions of today; None if there is no report."""
         report = self._stored(check)
-        return self._reviewed(candidate, rule, report, compares=True) if report is not None else None
+        if report is None:
+            return None
+        return self._reviewed(candidate, check, rule, report, _scanned_before(check), compares=True)
 
     def review_promoted(self, image: Candidate, report: str, baseline: str, rule: ScanRules) -> Review | None:
         """What the report at a place says of a promoted image, compared with the one that it was promoted with; None if
@@ -145,7 +154,8 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         if found is None:
             return None
         known = keys_of(before.findings) if before is not None else None
-        return self._reviewed(image, replace(rule, max_database_age=None), found, compares=False, baseline=known)
+        rules, scanned = replace(rule, max_database_age=None), Scanned(found.subject.platform)
+        return self._judged(image, rules, found, scanned, known)
 
     def exceptions_at(self, gate: str) -> list[ExceptionRule]:
         """The exceptions of the rules, and those that were granted at a gate."""
@@ -169,6 +179,8 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
                 version=summary.scanner_version,
                 database_version=summary.database_version,
                 database_built_at=summary.database_built_at,
+                platform=summary.platform,
+                unscanned=summary.unscanned,
             ),
             exceptions=tuple(UsedException(**asdict(exception)) for exception in summary.exceptions),
             more_exceptions=summary.more_exceptions,
@@ -191,11 +203,11 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         registry = self._services.registry_rule(rule.registry)
         log = self._services.tasks.raw_log(registry, run.run_id)
         try:
-            report = read_report(read_frame(log, check.nonce, rule.step), rule.format)
-            _require_about(report, candidate)
+            frame = FrameReader(check.nonce, rule.step)
+            report = _about(read_report(frame.read(log), rule.format), frame.digest, candidate)
         except (BrokenReport, NotFound, Rejected) as error:
             return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject}: {error}", evidence=evidence)
-        review = self._reviewed(candidate, rule, report, compares=rule.new_only)
+        review = self._reviewed(candidate, check, rule, report, self._scanned(candidate, report))
         if review.judgement.verdict is Verdict.UNKNOWN:  # it is scanned again: this report is of no use
             return review.result(evidence)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{run.run_id}.report.json"
@@ -205,16 +217,48 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
     def _reviewed(
         self,
         candidate: Candidate,
+        check: CheckRecord,
         rule: ScanRules,
         report: Report,
+        scanned: Scanned,
         *,
-        compares: bool,
-        baseline: frozenset[str] | None = None,
+        compares: bool = False,
+    ) -> Review:
+        """The judgement of a check's report; with `compares` the promoted image is read, even if no rule needs it."""
+        baseline = self._baseline(candidate, scanned.platform) if compares or rule.new_only else None
+        review = self._judged(candidate, rule, report, scanned, baseline)
+        if missing := warning(scanned.platform, _without_scan(candidate, check, scanned)):
+            warnings = (missing, *review.judgement.warnings)
+            return review._replace(judgement=replace(review.judgement, warnings=warnings))
+        return review
+
+    def _judged(
+        self,
+        candidate: Candidate,
+        rule: ScanRules,
+        report: Report,
+        scanned: Scanned,
+        baseline: frozenset[str] | None,
     ) -> Review:
         exceptions, now = self._exceptions(candidate), self._services.clock.now()
-        baseline = self._baseline(candidate) if compares else baseline
         judgement = judge(report, rule, now=now, exceptions=exceptions, baseline=baseline)
-        return Review(report, judgement, baseline, self._basis(candidate, rule))
+        return Review(report, judgement, baseline, self._basis(candidate, rule), scanned)
+
+    def _scanned(self, candidate: Candidate, report: Report) -> Scanned:
+        """Which of the candidate's platforms a report is about, by the image's manifest at its source."""
+        policy, unknown = self._services.policy, Scanned(report.subject.platform)
+        registry = policy.registries.get(candidate.source_registry) or policy.registry_at(candidate.login_server)
+        if registry is None:
+            return unknown
+        try:
+            manifest = self._services.referrers.manifest(
+                registry, candidate.repository, candidate.digest, MANIFEST_LIMIT_BYTES
+            )
+            return scanned_of(platforms_of(manifest), report.subject)
+        except Gone:  # it cannot be promoted any more
+            return unknown
+        except (Malformed, Rejected) as error:
+            return Scanned(report.subject.platform, (f"all others: {error.problem}",))
 
     def _exceptions(self, candidate: Candidate) -> list[ExceptionRule]:
         known = self.exceptions_at(candidate.gate)
@@ -231,12 +275,14 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         stable = self._services.ledger.load(StableTag, candidate.gate, candidate.tag)
         return stable.record.candidate if stable and stable.record.digest != candidate.digest else ""
 
-    def _baseline(self, candidate: Candidate) -> frozenset[str] | None:
-        """The findings of the promoted image; None if there is none, or no stored report of it."""
+    def _baseline(self, candidate: Candidate, platform: str) -> frozenset[str] | None:
+        """The findings of the promoted image, of the same platform if that was scanned; None if there is none, or no
+        stored report of it.
+        """
         stored = self._services.ledger.load(Candidate, candidate.gate, self._promoted(candidate))
-        checks = stored.record.checks if stored else ()
-        reports = (self._stored(check) for check in checks if check.kind == self.rule.kind)
-        report = next((report for report in reports if report is not None), None)
+        scans = [check for check in stored.record.checks if check.kind == self.rule.kind] if stored else []
+        scans.sort(key=lambda one: _scanned_before(one).platform != platform)
+        report = next((report for report in map(self._stored, scans) if report is not None), None)
         return None if report is None else keys_of(report.findings)
 
     def _stored(self, check: CheckRecord) -> Report | None:
@@ -251,12 +297,31 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             return None
 
 
-def _require_about(report: Report, candidate: Candidate) -> None:
-    """Raises `BrokenReport` if the report does not say that it is about the candidate's digest."""
-    digests = report.subject.digests
+def _about(report: Report, stated: str, candidate: Candidate) -> Report:
+    """The report, with the digest that the frame states where its format has none.
+
+    Raises:
+        BrokenReport: it is not about the candidate's digest, or does not say what it is about.
+    """
+    digests = report.subject.digests or tuple(filter(None, (stated,)))
     if candidate.digest not in digests:
         named = f"about {', '.join(map(short, digests[:3]))}" if digests else "about no digest"
         raise BrokenReport(f"the report is {named}, not about {short(candidate.digest)}: scan $IMAGE, by its digest")
+    return replace(report, subject=replace(report.subject, digests=digests))
+
+
+def _scanned_before(check: CheckRecord) -> Scanned:
+    """Which platform the stored report of a check is about."""
+    summary = check.evidence.scan or ScanSummary()
+    return Scanned(summary.platform, summary.unscanned)
+
+
+def _without_scan(candidate: Candidate, check: CheckRecord, scanned: Scanned) -> tuple[str, ...]:
+    """The platforms that no scan of the candidate is about; none while another scan is running: it will tell."""
+    others = [one.evidence.scan for one in candidate.checks if one.kind == check.kind and one is not check]
+    if not all(others):
+        return ()
+    return tuple(name for name in scanned.others if all(one and name in one.unscanned for one in others))
 
 
 def granted_at(ledger: Ledger, gate: str) -> list[ExceptionRule]:

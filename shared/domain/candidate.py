@@ -49,6 +49,7 @@ class Verdict(StrEnum):
 class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a scan found: the number of findings by severity, of those that fail, and of those that are accepted.
 
+    `platform` is the one that was scanned ("" if the report does not tell), `unscanned` are the others of the image.
     `exceptions` are those that the verdict depends on, at most 20, and `more_exceptions` counts the others; `basis`
     identifies what it was judged by.
     """
@@ -58,6 +59,7 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     database_built_at: datetime | None = None
     database_version: str = ""
     platform: str = ""
+    unscanned: tuple[str, ...] = ()
     counts: dict[str, int] = {}
     failing: int = 0
     covered: int = 0

@@ -9,6 +9,10 @@ its files are called, makes a scanner print a frame that is believed. The frame 
 which begins where ACR Tasks logs "Executing step ID", and that step must occur once: another step of the same run may
 know the nonce, and may print lines that look like those of ACR Tasks.
 
+Where the format of a report has no place for the digest of the image, the first line says it after the encoding:
+
+    BASEGATE-REPORT-BEGIN <nonce> gzip+base64 sha256:<digest of the image>
+
 The report is read as it comes, so its first bytes are known before its hash: believe them only at the end.
 
 Source of the lines of ACR Tasks: https://github.com/Azure/acr-builder, builder/builder.go
@@ -41,6 +45,7 @@ _LEFT_OUT = "(the report is left out)"
 
 _NONCE = re.compile(r"[0-9A-Za-z]{16,64}")
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
+_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _RUNNER = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _STEP = re.compile(_RUNNER.pattern + rb"Executing step ID: (.*)\. Timeout\(sec\): \d+, Working directory: '.*'.*")
 
@@ -60,6 +65,20 @@ class FrameReader:
         self._decoder: _Decoder | None = None
         self._seen_step = self._complete = self._seen_other = False
         self._log_bytes = 0
+        self.digest = ""
+        """What the frame says that the report is about; "" if it does not. Believe it as the report."""
+
+    def read(self, log: Iterable[bytes]) -> Iterator[bytes]:
+        """The report in a log, in pieces of at most a MiB; all of the log is read.
+
+        Believe the pieces only after the last one: what is wrong with the frame may show at its end.
+
+        Raises:
+            BrokenReport: there is no such report, or it is damaged.
+        """
+        for chunk in log:
+            yield from self.feed(chunk)
+        yield from self.close()
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Read a chunk of the log, and yield the bytes of the report in it.
@@ -128,12 +147,16 @@ class FrameReader:
         self._section = step
         self._seen_step = self._seen_step or step == self._step
 
-    def _begin(self, encoding: list[bytes]) -> None:
+    def _begin(self, words: list[bytes]) -> None:
         if self._section != self._step:
             raise BrokenReport(f"the report was not printed by step {self._step}, but elsewhere in the run's log")
+        encoding, digest = words[:1], words[1:]
         if encoding not in ([_GZIP], [_PLAIN]):
             known = f"{_GZIP.decode()} or {_PLAIN.decode()}"
             raise BrokenReport(f"the report's first line names no known encoding: it is {known}")
+        if digest and (len(digest) > 1 or not _DIGEST.fullmatch(digest[0])):
+            raise BrokenReport("the report's first line has more than an encoding and the digest of an image")
+        self.digest = digest[0].decode() if digest else ""
         self._decoder = _Decoder(encoding == [_GZIP], self._limit)
 
     def _inside(self, decoder: "_Decoder", line: bytes, is_cut: bool) -> Iterator[bytes]:
@@ -210,17 +233,8 @@ class _Decoder:
 
 
 def read_frame(log: Iterable[bytes], nonce: str, step: str, limit_bytes: int = REPORT_LIMIT_BYTES) -> Iterator[bytes]:
-    """The report that a step printed into a log, in pieces of at most a MiB; all of the log is read.
-
-    Believe the pieces only after the last one: what is wrong with the frame may show at its end.
-
-    Raises:
-        BrokenReport: there is no such report, or it is damaged.
-    """
-    reader = FrameReader(nonce, step, limit_bytes)
-    for chunk in log:
-        yield from reader.feed(chunk)
-    yield from reader.close()
+    """The report that a step printed into a log: see `FrameReader.read`."""
+    return FrameReader(nonce, step, limit_bytes).read(log)
 
 
 def without_frames(log: str) -> str:

@@ -112,7 +112,13 @@ def test_the_summary_has_every_required_field_of_its_specification() -> None:
 
 
 def test_the_decision_names_who_what_when_and_on_what_evidence() -> None:
-    scanner = Scanner(name="trivy", version="0.70.0", database_built_at=START)
+    scanner = Scanner(
+        name="trivy",
+        version="0.70.0",
+        database_built_at=START,
+        platform="linux/amd64",
+        unscanned=("linux/arm64",),
+    )
     used = UsedException(vulnerability="CVE-2026-1", package="openssl", justification="not used", author="ann")
     log = evidence_of("log", "basegate-evidence/a.txt", b"a log")
     made = facts(checks={0: CheckFacts(evidence=(log,), scanner=scanner, exceptions=(used,), more_exceptions=5)})
@@ -120,6 +126,7 @@ def test_the_decision_names_who_what_when_and_on_what_evidence() -> None:
     (check,) = decision["checks"]
     assert check["run"] == {"registry": "contosobaseartifacts.azurecr.io", "id": "cb4"}
     assert check["scanner"]["name"] == "trivy"
+    assert (check["scanner"]["platform"], check["scanner"]["unscanned"]) == ("linux/amd64", ["linux/arm64"])
     assert check["exceptions"] == [
         {"vulnerability": "CVE-2026-1", "package": "openssl", "justification": "not used", "author": "ann"}
     ]

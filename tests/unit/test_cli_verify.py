@@ -17,7 +17,9 @@ import pytest
 
 from basegate_cli.commands import main
 from basegate_cli.registry import Login, Refused, Registry, login_for, parse_image
+from basegate_cli.verify import _check_lines
 from shared.adapters.artifacts_acr import manifest
+from shared.attestation.statement import Check, Scanner
 from shared.ports import Artifact
 from tests.fakes import World
 from tests.fakes.registries import FakeSigner
@@ -189,6 +191,15 @@ def test_a_decision_of_another_gate_is_not_one_of_the_gate_that_is_asked_for(
     assert (code, out) == (1, "")
     assert "it was decided by the gate node, not by nod" in err
     assert run("--gate", "nod", "--json")[:2] == (1, "")
+
+
+def test_the_platforms_of_an_image_that_were_not_scanned_are_printed() -> None:
+    scanner = Scanner(name="Trivy", platform="linux/amd64", unscanned=("linux/arm64", "linux/s390x"))
+    text = "    scanned  linux/amd64 only, not linux/arm64, linux/s390x"
+    assert text in _check_lines(Check(kind="scan", verdict="passed", scanner=scanner))
+    assert not any(
+        "only" in line for line in _check_lines(Check(kind="scan", verdict="passed", scanner=Scanner(name="x")))
+    )
 
 
 def test_one_changed_byte_is_refused_with_a_sentence(run: Run, double: Double, made: Any) -> None:

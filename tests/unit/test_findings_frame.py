@@ -84,6 +84,7 @@ def test_a_large_report_is_read_in_pieces_and_never_held_whole() -> None:
 
 
 BASE64 = frame()[1:-1]
+ABOUT = f"sha256:{'4f' * 32}"
 HOSTILE = {
     "in the step before": (log(BEFORE, frame()[:1]), "not printed by step scan, but elsewhere"),
     "no step at all": (log(BEFORE, AFTER), "has no step scan, which prints the report"),
@@ -111,6 +112,8 @@ HOSTILE = {
     "two gzip streams": (log(START, [frame()[0], *frame(b"a")[1:-1], *BASE64, frame()[-1]]), "is not base64|end of"),
     "no encoding": (log(START, frame(encoding="")), "names no known encoding"),
     "an unknown encoding": (log(START, frame(encoding="xz+base64")), "names no known encoding"),
+    "a digest that is none": (log(START, [f"{frame()[0]} sha256:0", *frame()[1:]]), "more than an encoding and the"),
+    "two digests": (log(START, [f"{frame()[0]} {ABOUT} {ABOUT}", *frame()[1:]]), "more than an encoding and the"),
     "a line without an end": (
         log(START, [frame()[0], "A" * 100_000, *frame()[1:]]),
         "a line of the report has",
@@ -124,6 +127,13 @@ def test_a_log_whose_report_is_not_whole_and_alone_is_refused_in_a_sentence(name
     for chunk in (5, 1_000_000):
         with pytest.raises(BrokenReport, match=message):
             read(content, chunk=chunk)
+
+
+def test_a_frame_may_say_which_image_its_report_is_about() -> None:
+    for first, about in ((f"{frame()[0]} {ABOUT}", ABOUT), (frame()[0], "")):
+        reader = FrameReader(NONCE, "scan")
+        assert b"".join(reader.read([log(BEFORE, START, [first, *frame()[1:]], AFTER)])) == REPORT
+        assert reader.digest == about
 
 
 def test_a_report_that_unpacks_to_more_than_the_limit_ends() -> None:

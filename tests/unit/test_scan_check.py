@@ -160,6 +160,21 @@ def test_what_is_no_report_about_the_image_is_no_verdict(content: bytes, why: st
     assert why in check.reason
 
 
+@pytest.mark.parametrize(
+    ("stated", "named", "promoted"),
+    [(GREEN, [], GREEN), (RED, [], None), (GREEN, ["publicregistry.azurecr.io/node@" + RED], None)],
+    ids=["this image", "another one", "another one in the report itself"],
+)
+def test_a_frame_says_what_its_report_is_about_where_that_does_not(
+    stated: Digest, named: list[str], promoted: Digest | None
+) -> None:
+    world = scan_world()
+    content = report("", digests=named)
+    world.tasks.log_of = lambda run: framed(run, content).replace("gzip+base64", f"gzip+base64 {stated}")
+    push(world)
+    assert world.stable_tag() == promoted
+
+
 def test_a_scanner_that_fails_is_no_verdict_and_it_is_run_again_without_the_test_beside_it() -> None:
     world = scan_world(SCAN, TaskCheck(registry="base", task="base-import-node"))
     world.tasks.failing["scan-node"] = "ERROR: the database cannot be read"

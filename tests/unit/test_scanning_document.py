@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import pytest
 import yaml
 
+from shared.checks.scan import ScanCheck
 from shared.findings.judge import Judgement, Outcome, judge, keys_of
 from shared.findings.model import BrokenReport, Report
 from shared.findings.read import read_report
@@ -83,11 +85,30 @@ def test_no_sample_has_a_new_database_and_none_has_anything_new_against_itself()
         assert nothing_new.verdict == ("passed" if report.compared else "unknown")
 
 
+@pytest.mark.parametrize("scanner", ["Trivy", "Grype", "OSV-Scanner", "Microsoft Defender"])
+def test_the_example_of_a_scanner_can_be_pasted_and_gives_what_it_says(scanner: str) -> None:
+    section = TEXT.partition(f"\n### {scanner}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+    (written,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    sample = yaml.safe_load((APP_ROOT / "gates.sample.yaml").read_text(encoding="utf-8"))
+    sample["gates"]["node"]["checks"] = [yaml.safe_load(written)]
+    (rule,) = parse_gates(yaml.safe_dump(sample)).gates["node"].checks
+    assert isinstance(rule, ScanCheck)
+    (task,) = re.findall(r"\[The task\]\(\.\./(\S+)\)", section)
+    assert set(re.findall(r"\.Values\.(\w+)", (APP_ROOT / task).read_text(encoding="utf-8"))) >= set(rule.values)
+    for name, said in re.findall(r"What comes out for `(\S+)`:\n\n```text\n(.*?)\n```", section, re.DOTALL):
+        report = read(APP_ROOT / "tests/data/reports" / name)
+        assert report
+        judgement = judge(report, rule, now=NOW)
+        assert f"{judgement.verdict}: {judgement.reason}" == said
+
+
 def test_the_example_of_rules_can_be_pasted() -> None:
-    gate, rules, exceptions = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[:3]
+    gate, platforms, rules, exceptions = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[:4]
     sample = yaml.safe_load((APP_ROOT / "gates.sample.yaml").read_text(encoding="utf-8"))
     sample["gates"]["node"] |= yaml.safe_load(gate)["gates"]["node"]
     assert [check.kind for check in parse_gates(yaml.safe_dump(sample)).gates["node"].checks] == ["task", "scan"]
+    sample["gates"]["node"] |= yaml.safe_load(platforms)
+    assert [check.kind for check in parse_gates(yaml.safe_dump(sample)).gates["node"].checks] == ["scan", "scan"]
     assert list(msgspec.convert(yaml.safe_load(rules), ScanRules).rule_problems()) == []
     (exception,) = parse_exceptions(exceptions)
     assert (exception.gates, exception.until) == (("node",), "2026-06-30")

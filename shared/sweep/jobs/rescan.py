@@ -28,7 +28,7 @@ from shared.domain.rollout import AppRecord
 from shared.domain.stable_tag import StableTag, TagScan
 from shared.findings.exceptions import is_active, is_in_scope
 from shared.findings.judge import Outcome
-from shared.findings.rules import aware
+from shared.findings.model import aware
 from shared.ports import Services, Stored, last, newest_promotions, read, removal
 from shared.sweep.job import JobRun, SweepJob, in_batches
 
