@@ -51,6 +51,7 @@ HISTORY_LIMIT = 1000
 COSIGN_TAGS = (".sig", ".att", ".sbom")
 """The suffixes of the tags of cosign's older scheme: signatures, attestations, SBOMs."""
 
+
 SAVE_TRIES = 5
 """How often a change is tried that conflicts with other workers, before it is postponed."""
 
@@ -291,6 +292,11 @@ class Attachments(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool = True
 
 
+def attachment_tags(digest: Digest) -> tuple[str, ...]:
+    """The tags that are named after a digest: cosign's, and that of an index of its referrers."""
+    return tuple(f"{digest.replace(':', '-')}{suffix}" for suffix in ("", *COSIGN_TAGS))
+
+
 class Referrers(Protocol):
     """Reads what is attached to a digest, at a registry of any vendor: signatures, SBOMs, attestations.
 
@@ -379,6 +385,19 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     annotations: Mapping[str, str] = {}
 
 
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest to be stored as it is: its bytes are its digest.
+
+    With a `subject` it is attached to that; `artifact_type` and `annotations` are those that lists of referrers show.
+    """
+
+    media_type: str
+    content: bytes
+    subject: Digest | None = None
+    artifact_type: str = ""
+    annotations: Mapping[str, str] = {}
+
+
 class Registry(Protocol):
     """An Azure registry that apps are built in or images promoted to: its tags, locks, and server-side copies.
 
@@ -446,6 +465,19 @@ class Registry(Protocol):
     def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
         """Add a file to the layers of the artifact under a tag, which is created if there is none. Its other layers
         stay, and a file that it has is not added again. Two clients that add at the same time may lose one of them.
+        """
+
+    def manifest(self, registry: RegistryRule, repository: str, reference: str) -> bytes | None:
+        """The bytes of the manifest with a tag or a digest, or None if there is none."""
+
+    def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
+        """Store a blob; no error if it is there already."""
+
+    def put_manifest(self, registry: RegistryRule, repository: str, manifest: Manifest, tag: str) -> None:
+        """Store a manifest, after its blobs: under a tag, or with "" by its digest alone. It may be there already.
+
+        Raises:
+            Rejected: the registry refuses it, or the tag is locked.
         """
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:

@@ -18,7 +18,7 @@ from azure.containerregistry import ContainerRegistryClient
 from shared.adapters.azure_calls import expected
 from shared.domain.errors import Gone, Retry
 from shared.domain.image import Digest, parse_digest
-from shared.ports import Artifact
+from shared.ports import Artifact, Manifest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -31,27 +31,43 @@ def attach(client: ContainerRegistryClient, repository: str, subject: Digest, ar
 
     1. The subject exists: its media type and size are part of the manifest.
     2. The file and the empty configuration are uploaded; what is there already is the same.
-    3. The manifest is pushed by its digest. If the registry does not say that it knows subjects, the artifact is listed
-       under the subject's tag.
+    3. The manifest is pushed by its digest.
 
     Raises:
         Gone: the subject does not exist. Retry: somebody else changed the subject's tag meanwhile.
     """
     with expected(404, instead=Gone(f"{subject} is not in {repository}")):  # 1
-        media_type, body = _read(client, repository, subject)
-    content = manifest({"mediaType": media_type, "digest": subject, "size": len(body)}, artifact)
+        media_type, body = read(client, repository, subject)
+    made = Manifest(
+        media_type=OCI_MANIFEST,
+        content=manifest({"mediaType": media_type, "digest": subject, "size": len(body)}, artifact),
+        subject=subject,
+        artifact_type=artifact.media_type,
+        annotations=artifact.annotations,
+    )
     for blob in (_EMPTY, artifact.content):  # 2
         client.upload_blob(repository, BytesIO(blob))
+    return put(client, repository, made)  # 3
+
+
+def put(client: ContainerRegistryClient, repository: str, made: Manifest, tag: str = "") -> Digest:
+    """Push a manifest, under a tag or by its digest. If the registry does not say that it knows subjects, it is listed
+    under the tag of its subject.
+
+    Raises:
+        Retry: somebody else changed that tag meanwhile.
+    """
     headers: list[str] = []
-    pushed = client.set_manifest(  # 3
+    pushed = client.set_manifest(
         repository,
-        BytesIO(content),
-        media_type=OCI_MANIFEST,
+        BytesIO(made.content),
+        tag=tag or None,
+        media_type=made.media_type,
         raw_response_hook=lambda response: headers.append(response.http_response.headers.get("OCI-Subject", "")),
     )
-    if headers[-1] != subject:
-        descriptor = _descriptor(OCI_MANIFEST, content) | {"artifactType": artifact.media_type}
-        list_by_tag(client, repository, subject, descriptor | {"annotations": dict(artifact.annotations)})
+    if made.subject is not None and headers[-1] != made.subject:
+        descriptor = _descriptor(made.media_type, made.content) | {"artifactType": made.artifact_type}
+        list_by_tag(client, repository, made.subject, descriptor | {"annotations": dict(made.annotations)})
     return parse_digest(pushed, "digest of an artifact")
 
 
@@ -113,11 +129,11 @@ def _append(
 def _under(client: ContainerRegistryClient, repository: str, tag: str) -> dict[str, Any]:
     """The manifest under a tag, empty if there is none."""
     with expected(404):
-        return dict(json.loads(_read(client, repository, tag)[1]))
+        return dict(json.loads(read(client, repository, tag)[1]))
     return {}
 
 
-def _read(client: ContainerRegistryClient, repository: str, reference: str) -> tuple[str, bytes]:
+def read(client: ContainerRegistryClient, repository: str, reference: str) -> tuple[str, bytes]:
     """The media type and the bytes of a manifest."""
     read: list[bytes] = []
     found = client.get_manifest(

@@ -13,13 +13,13 @@ from azure.core.rest import HttpRequest
 from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.containerregistry.models import ImportImageParameters, ImportSource, ImportSourceCredentials
 
-from shared.adapters.artifacts_acr import add_layer, attach
+from shared.adapters.artifacts_acr import add_layer, attach, put, read
 from shared.adapters.azure_calls import DEADLINES, Identity, expected, per_subscription, registry_id, translated
 from shared.adapters.redaction import readable
 from shared.domain.errors import Gone, Misconfigured
 from shared.domain.image import Digest, ImageRef, parse_digest
 from shared.domain.policy import RegistryRule
-from shared.ports import Artifact, CopyStatus, RunStatus, Secrets, TagPush, TagState
+from shared.ports import Artifact, CopyStatus, Manifest, RunStatus, Secrets, TagPush, TagState
 
 _PULL_ROLE = "give the app AcrPull (Container Registry Repository Reader) on the registry"
 _PUSH_ROLE = "give the app AcrPush and the right to change tag metadata (Repository Writer) on the registry"
@@ -146,6 +146,21 @@ class AcrRegistry:
         doing = f"adding {layer.media_type} to {registry.login_server}/{repository}:{tag}"
         with translated(doing, remedy=_PUSH_ROLE):
             add_layer(self._data(registry.login_server), repository, tag, layer)
+
+    def manifest(self, registry: RegistryRule, repository: str, reference: str) -> bytes | None:
+        doing = f"reading {registry.login_server}/{repository}, {reference}"
+        with translated(doing, remedy=_PULL_ROLE), expected(404):
+            return read(self._data(registry.login_server), repository, reference)[1]
+        return None
+
+    def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
+        with translated(f"uploading to {registry.login_server}/{repository}", remedy=_PUSH_ROLE):
+            self._data(registry.login_server).upload_blob(repository, BytesIO(content))
+
+    def put_manifest(self, registry: RegistryRule, repository: str, manifest: Manifest, tag: str) -> None:
+        doing = f"pushing a referrer of {manifest.subject or tag} to {registry.login_server}/{repository}"
+        with translated(doing, remedy=_PUSH_ROLE):
+            put(self._data(registry.login_server), repository, manifest, tag)
 
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
         with translated(f"removing {registry.login_server}/{repository}:{tag}", remedy=_DELETE_ROLE):

@@ -26,6 +26,7 @@ class AlarmKind(StrEnum):
     SECRET_EXPIRES = "secret near its expiry"  # noqa: S105 (a sentence)
     TAG_FLAPS = "upstream tag returns to earlier digests"
     UNLOCKED = "unique tag could not be locked"
+    NOT_COPIED = "referrers could not be copied"
     STALLED = "a step does not work"
     REFUSED = "outcomes that a listener refuses"
     EXCEPTION_ENDS = "exception ends"

@@ -34,6 +34,7 @@ class Action(StrEnum):
     MOVE_STABLE_TAG = "move stable tag"
     RECORD_TASK_PROMOTION = "record task promotion"
     ROLL_OUT = "roll out"
+    COPY_REFERRERS = "copy the referrers"
     SIGN_RECORD = "sign the decision record"
     ATTACH_RECORD = "attach the decision record"
 
@@ -156,7 +157,14 @@ def rerun_wait(runs: int) -> float:
 
 
 _RECORD_WAIT_SECONDS = 1.0
-"""The decision record is signed by a work item of its own: rollouts and outcomes do not wait for it."""
+"""Referrers are copied, and the decision record is signed, by a work item of its own: rollouts and outcomes do not wait
+for it."""
+
+REFERRER_TRIES = 3
+"""How often a promotion tries to copy the referrers of its digest: the decision record waits for that."""
+
+_REFERRERS_WAIT_SECONDS = (_RECORD_WAIT_SECONDS, 15.0, 60.0)
+"""The wait before each of these tries."""
 
 _FAST_COPY_SECONDS = 1.0
 """A copy whose layers exist in the target completes immediately: in its first second its status is read undelayed."""
@@ -168,7 +176,8 @@ def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> 
     1. A settled promotion has no next step; one whose gate was removed from the rules ends.
     2. It is based on an attempt that passed the gate's current checks; until the tag has moved, it must remain so.
     3. Unique tag, lock, stable tag, rollouts, in that order.
-    4. The decision record is signed and attached after that: nothing waits for it, and it is not forgotten.
+    4. After that the referrers of the digest are copied, if the rule does not say otherwise, and the decision record is
+       signed and attached: nothing waits for either, and neither is forgotten.
     """
     if promotion.settled:  # 1
         return SETTLED
@@ -190,7 +199,10 @@ def decide_promotion(promotion: Promotion, gate: Gate | None, now: datetime) -> 
 def _decide_after_move(promotion: Promotion) -> Decision:
     if promotion.under_way:
         return Decision(Action.ROLL_OUT, f"roll out the apps built on {promotion.tag}")
-    if promotion.signed_record:  # 4
+    if promotion.referrers_due:  # 4
+        wait = _REFERRERS_WAIT_SECONDS[min(promotion.referrer_tries, REFERRER_TRIES - 1)]
+        return Decision(Action.COPY_REFERRERS, "what is attached to the digest upstream is copied with it", wait)
+    if promotion.signed_record:
         return Decision(Action.ATTACH_RECORD, "the decision record is signed")
     return Decision(Action.SIGN_RECORD, "the promotion is done", _RECORD_WAIT_SECONDS)
 

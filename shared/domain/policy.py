@@ -87,6 +87,12 @@ Drift = Annotated[
 ]
 """What the sweep does about drift."""
 
+ReferrerRule = Annotated[
+    Literal["copy", "ignore"],
+    Meta(description="copy (signatures, SBOMs and attestations of the digest upstream are copied with it) or ignore"),
+]
+"""What is done with what is attached to a digest upstream."""
+
 
 def seconds(duration: Duration | None) -> int:
     """The seconds of a duration; 0 if there is none."""
@@ -323,6 +329,7 @@ class Gate(NamedRule, frozen=True, kw_only=True, dict=True):
     checks: Annotated[tuple[CheckRule, ...], Meta(min_length=1)]
     promote: PromotionRule
     drift: Drift = "repair"
+    referrers: ReferrerRule = "copy"
     stale_after: Annotated[
         Duration | None, Meta(description="alarm when no tracked tag has changed upstream for so long")
     ] = None

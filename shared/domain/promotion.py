@@ -69,9 +69,10 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     that digest before. `candidate` is the attempt that it is based on and `fingerprint` identifies the checks that
     passed, both "" before; `attempt` is the attempt's number, and `runs` its runs, `<login server>/<run id>`.
     `lock_problem` says why the unique tag could not be locked, `target` is the repository that it was promoted into,
-    with its registry. `record_due` says that its decision record is not
-    attached yet: `signed_record` is where the signed one is archived, and `attached` has the digests of what was
-    attached to the image.
+    with its registry. `referrers_due` says that what is attached to the digest upstream is not copied yet, after
+    `referrer_tries` that failed: `referrers` has the digests of what was, and `referrers_problem` says why it was given
+    up. `record_due` says that its decision record is not attached yet: `signed_record` is where the signed one is
+    archived, and `attached` has the digests of what was attached to the image.
     """
 
     item: ClassVar = PromotionSummary
@@ -94,6 +95,10 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
     move: int = 0
     rolled_out_at: datetime | None = None
     target: str = ""
+    referrers_due: bool = False
+    referrer_tries: int = 0
+    referrers: tuple[Digest, ...] = ()
+    referrers_problem: str = ""
     record_due: bool = False
     signed_record: str = ""
     attached: tuple[Digest, ...] = ()
@@ -105,7 +110,11 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
 
     @property
     def settled(self) -> bool:
-        """Whether it has no next step: its state is final, or it is parked; and no decision record is due."""
+        """Whether it has no next step: its state is final, or it is parked; and neither referrers nor a decision record
+        are due.
+        """
+        if self.referrers_due:
+            return False
         return not self.under_way and not self.record_due
 
     @property

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from shared.checks import check_kinds
 from shared.deployment.dependents import Dependents
+from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import (
     VERDICTS,
     Candidate,
@@ -17,7 +18,7 @@ from shared.domain.candidate import (
     attempts_of,
     new_attempt,
 )
-from shared.domain.decide import Action, Decision, decide_promotion
+from shared.domain.decide import REFERRER_TRIES, Action, Decision, decide_promotion
 from shared.domain.errors import (
     EVIDENCE,
     BasegateError,
@@ -35,15 +36,17 @@ from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState
-from shared.domain.record import seconds_between
+from shared.domain.record import TEXT_LIMIT, seconds_between
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
 from shared.intake.observe import Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import SAVE_TRIES, Change, RunStatus, Services, Stored, last, newest_promotions, removal
 from shared.promotion.decision_records import DecisionRecords
+from shared.promotion.referrers import UpstreamReferrers
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
+from shared.records.alarms import Alarms
 from shared.records.step import Controller, Step
 
 _DOUBT_WAIT_SECONDS = 30.0
@@ -63,7 +66,8 @@ class PromotionController(Controller[Promotion]):
     def __init__(self, services: Services) -> None:
         self._services, self._dependents, self._observer = services, Dependents(services), Observer(services)
         self._stable, self._vetoes, self._upstreams = StableTags(services), Vetoes(services), Upstreams(services)
-        self._records = DecisionRecords(services)
+        self._records, self._referrers = DecisionRecords(services), UpstreamReferrers(services)
+        self._alarms = Alarms(services)
         self._actions: dict[Action, Callable[[Step[Promotion], Gate], Promotion]] = {
             Action.AWAIT_VERDICT: self._await_verdict,
             Action.COPY: self._copy,
@@ -72,6 +76,7 @@ class PromotionController(Controller[Promotion]):
             Action.MOVE_STABLE_TAG: self._move,
             Action.RECORD_TASK_PROMOTION: self._record_task_promotion,
             Action.ROLL_OUT: self._roll_out,
+            Action.COPY_REFERRERS: self._copy_referrers,
             Action.SIGN_RECORD: self._sign_record,
             Action.ATTACH_RECORD: self._attach_record,
         }
@@ -474,22 +479,72 @@ class PromotionController(Controller[Promotion]):
         just_moved, stable = step.knows(blank), step.beside(blank).record
         if stable.move != promotion.move or stable.digest != promotion.digest:
             step.followers = ()
-            return self._promoted(promotion, f"promoted as {promotion.unique}; {promotion.tag} has moved since")
+            return self._promoted(promotion, gate, f"promoted as {promotion.unique}; {promotion.tag} has moved since")
         promotion = replace(promotion, target=self._vetoes.target(gate))
         step.followers, names = self._dependents.roll_out(gate, stable, claim=just_moved)
         promotion = promotion.noting(self._services.clock.now(), "rollouts started", names)
-        return self._promoted(promotion, f"promoted as {promotion.unique}")
+        return self._promoted(promotion, gate, f"promoted as {promotion.unique}")
 
-    def _promoted(self, promotion: Promotion, reason: str) -> Promotion:
+    def _promoted(self, promotion: Promotion, gate: Gate | None, reason: str) -> Promotion:
         now = self._services.clock.now()
-        due = self._services.signer is not None
-        done = replace(promotion, rolled_out_at=now, state=PromotionState.PROMOTED, reason=reason, record_due=due)
+        done = replace(
+            promotion,
+            rolled_out_at=now,
+            state=PromotionState.PROMOTED,
+            reason=reason,
+            record_due=self._services.signer is not None,
+            referrers_due=gate is None or gate.referrers == "copy",
+        )
         return done.noting(now, "promoted", reason)
 
     def _without_gate(self, promotion: Promotion) -> Promotion:
         """The end of a promotion whose tag has moved: without a gate, no app is built on it, and no target is known."""
         why = "its gate was removed from the rules"
-        return self._unrecorded(promotion if promotion.record_due else self._promoted(promotion, why), why)
+        ended = self._promoted(promotion, None, why) if promotion.under_way else promotion
+        return self._unrecorded(self._without_referrers(ended, why), why)
+
+    def _copy_referrers(self, step: Step[Promotion], gate: Gate) -> Promotion:
+        """Copy what is attached to the digest upstream. If that fails, the image stays promoted: after a few tries
+        there is an alarm, and the sweep tries again.
+        """
+        promotion = step.record
+        ignored = "the rules say `referrers: ignore`" if gate.referrers == "ignore" else ""
+        if why := ignored or self._moved_elsewhere(promotion, gate):
+            return self._without_referrers(promotion, why)
+        try:
+            copied = self._referrers.copy(promotion.image, self._source(promotion), gate)
+        except Gone as gone:
+            return self._without_referrers(promotion, gone.problem)
+        except BasegateError as error:
+            return self._not_copied(promotion, gate, error)
+        if promotion.referrers_problem:
+            self._alarms.settle(f"gates/{gate.name}", {(AlarmKind.NOT_COPIED, str(promotion.tag))}, ())
+        parts: dict[str, object] = {"referrers": tuple(copied.digests), "referrers_problem": ""}
+        done = replace(promotion, referrers_due=False, **parts)
+        return done if copied.is_nothing else done.noting(self._services.clock.now(), "referrers copied", copied.words)
+
+    def _without_referrers(self, promotion: Promotion, why: str) -> Promotion:
+        if not promotion.referrers_due:
+            return promotion
+        done = replace(promotion, referrers_due=False, referrers_problem="")
+        return done.noting(self._services.clock.now(), "no referrers copied", why)
+
+    def _not_copied(self, promotion: Promotion, gate: Gate, error: BasegateError) -> Promotion:
+        """The promotion after a try that failed; the last one raises an alarm."""
+        now, tries = self._services.clock.now(), promotion.referrer_tries + 1
+        failed = replace(promotion, referrer_tries=tries).noting(now, "copy of referrers failed", str(error))
+        if tries < REFERRER_TRIES:
+            return failed
+        alarm = Alarm(
+            scope=f"gates/{gate.name}",
+            kind=AlarmKind.NOT_COPIED,
+            subject=promotion.tag,
+            words=f"what is attached to {promotion.image} was not copied with it: {error.problem}",
+            plan=f"{promotion.tag} was promoted without it; the sweep tries again every hour. {error.remedy}".strip(),
+            since=now,
+        )
+        self._alarms.raise_alarm(alarm)
+        return replace(failed, referrers_due=False, referrers_problem=error.problem[:TEXT_LIMIT])
 
     def _sign_record(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Sign what was decided, and archive it. Without a key, or the attempt, there is nothing to sign (with)."""

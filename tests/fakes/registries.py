@@ -18,6 +18,7 @@ from shared.ports import (
     Attachments,
     CopyStatus,
     Descriptor,
+    Manifest,
     RunStatus,
     Signature,
     TagPush,
@@ -26,14 +27,21 @@ from shared.ports import (
 from shared.signatures.model import Attached
 from tests.fakes.clock import START, FakeClock
 
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def digest_of(content: bytes) -> Digest:
+    """The digest of bytes."""
+    return parse_digest("sha256:" + hashlib.sha256(content).hexdigest())
+
 
 class FakeRegistry:
     """Tags by (registry, repository:tag); copies take `copy_seconds`.
 
     `servers` are the login servers that differ from the rules'. `fault` is raised by every call, `read_fault` by
-    reading the registry itself, `copy_fault`, `lock_fault`, `refusing`, `remove_fault` and `attach_fault` by a copy, a
-    lock, a move, a removal and an artifact that is attached; a copy that has begun fails with `copy_problem`, or copies
-    `copy_result` instead.
+    reading the registry itself, `copy_fault`, `lock_fault`, `refusing`, `remove_fault`, `attach_fault` and `put_fault`
+    by a copy, a lock, a move, a removal, an artifact that is attached and one that is copied; a copy that has begun
+    fails with `copy_problem`, or copies `copy_result` instead.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -58,6 +66,10 @@ class FakeRegistry:
         self.attached: dict[Digest, list[Artifact]] = {}
         self.layers: dict[str, list[Artifact]] = {}
         self.attach_fault: Exception | None = None
+        self.blobs: dict[Digest, bytes] = {}
+        self.manifests: dict[tuple[str, str, str], bytes] = {}
+        self.referrers: dict[Digest, list[Digest]] = {}
+        self.put_fault: Exception | None = None
         self.token_expires_at: datetime | None = None
         self._under_way: dict[str, tuple[datetime, str, str, Digest]] = {}
 
@@ -142,13 +154,55 @@ class FakeRegistry:
         there = self.attached.setdefault(subject, [])
         if artifact not in there:
             there.append(artifact)
-        return parse_digest(f"sha256:{hashlib.sha256(artifact.content).hexdigest()}")
+        return digest_of(artifact.content)
 
     def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
         self._maybe_fail(self.attach_fault)
         layers = self.layers.setdefault(f"{registry.name}/{repository}:{tag}", [])
         if layer not in layers:
             layers.append(layer)
+            self.tags.pop((registry.name, f"{repository}:{tag}"), None)
+
+    def manifest(self, registry: RegistryRule, repository: str, reference: str) -> bytes | None:
+        """A stored manifest; `{}` for an image, and one that is made of the layers that were added under a tag."""
+        self._maybe_fail()
+        found = self.tags.get((registry.name, f"{repository}:{reference}"), reference)
+        if (content := self.manifests.get((registry.name, repository, found))) is not None:
+            return content
+        if layers := self.layers.get(f"{registry.name}/{repository}:{reference}"):
+            shown = [
+                {"mediaType": layer.media_type, "digest": digest_of(layer.content), "size": len(layer.content)}
+                for layer in layers
+            ]
+            return json.dumps({"mediaType": OCI_MANIFEST, "layers": shown}).encode()
+        is_image = reference.startswith("sha256:") and self._has(registry, repository, parse_digest(reference))
+        return b"{}" if is_image else None
+
+    def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
+        self._maybe_fail(self.put_fault)
+        self.blobs[digest_of(content)] = content
+
+    def put_manifest(self, registry: RegistryRule, repository: str, manifest: Manifest, tag: str) -> None:
+        """Store a manifest, whose blobs must be there. Those under a tag are the layers that `add_layer` adds to."""
+        self._maybe_fail(self.put_fault)
+        found, written = digest_of(manifest.content), json.loads(manifest.content)
+        layers = [*written.get("layers", ()), *written.get("blobs", ())]
+        if missing := [one["digest"] for one in layers if one["digest"] not in self.blobs]:
+            raise Rejected(f"{missing[0]} is not in {registry.login_server}/{repository}")
+        self.manifests[(registry.name, repository, found)] = manifest.content
+        if tag:
+            self.tags[(registry.name, f"{repository}:{tag}")] = found
+            self.layers[f"{registry.name}/{repository}:{tag}"] = [
+                Artifact(
+                    media_type=one["mediaType"],
+                    content=self.blobs[one["digest"]],
+                    annotations=one.get("annotations") or {},
+                )
+                for one in layers
+            ]
+        if manifest.subject is not None:
+            there = self.referrers.setdefault(manifest.subject, [])
+            there += [found] if found not in there else []
 
     def _has(self, registry: RegistryRule, repository: str, content: Digest) -> bool:
         prefix = f"{repository}:"
@@ -191,7 +245,7 @@ class FakeReferrers:
     `ends_at` of every call.
 
     `listed` are the referrers of a digest, `tagged` the digests under the tags of cosign, `left_out` and `is_complete`
-    what the answer says of the rest. `reads` has the digests that were read.
+    what the answer says of the rest. `faults` are raised by reading a digest; `reads` has the digests that were read.
     """
 
     def __init__(self) -> None:
@@ -201,6 +255,7 @@ class FakeReferrers:
         self.left_out, self.is_complete = 0, True
         self.fault: BasegateError | None = None
         self.list_fault: BasegateError | None = None
+        self.faults: dict[Digest, BasegateError] = {}
         self.reads: list[Digest] = []
         self.ends: list[float] = []
 
@@ -268,8 +323,8 @@ class FakeReferrers:
     def manifest(
         self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
     ) -> bytes:
-        self._called(ends_at)
         self.reads.append(digest)
+        self._called(ends_at, self.faults.get(digest))
         if digest not in self.content:
             raise Gone(f"{digest} is listed, and is not there")
         if len(self.content[digest]) > limit_bytes:

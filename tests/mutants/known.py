@@ -990,6 +990,33 @@ KNOWN = (
         ),
     ),
     Mutant(
+        "what is attached to another digest is copied to this one",
+        "shared/promotion/referrer_manifest.py",
+        "if named != subject and (named or not by_tag):  # 3",
+        "if False:  # 3",
+        _in("unit/test_referrers_travel.py", "test_what_means_no_good_is_refused_and_stops_nothing"),
+    ),
+    Mutant(
+        "a referrer that cannot be read keeps its promotion open for ever",
+        "shared/reconcile/promotions.py",
+        "if tries < REFERRER_TRIES:",
+        "if True:",
+        _in(
+            "unit/test_referrers_travel.py",
+            "test_after_a_few_tries_there_is_an_alarm_and_the_sweep_tries_again",
+        ),
+    ),
+    Mutant(
+        "an upstream's attestations replace the decision records under their tag",
+        "shared/promotion/referrers.py",
+        "if one.tag and there is not None and not is_there:",
+        "if False:",
+        _in(
+            "unit/test_referrers_travel.py",
+            "test_attestations_of_others_and_decision_records_are_under_one_tag",
+        ),
+    ),
+    Mutant(
         "a registry's token follows a redirect to another host",
         "basegate_cli/registry.py",
         "answer = self._open(self._safe(url), headers)",

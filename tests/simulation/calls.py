@@ -19,7 +19,7 @@ PORTS = {
     "queue": ("send", "send_hint", "check"),
     "registry": (
         "digest_of", "start_copy", "copy_status", "tag_state", "newest_tags", "token_expiry", "lock", "point",
-        "unlock", "remove_tag", "attach", "add_layer",
+        "unlock", "remove_tag", "attach", "add_layer", "manifest", "put_blob", "put_manifest",
     ),
     "tags": ("digest_of", "tags", "allowance"),
     "referrers": ("attached", "cosign_tags", "manifest", "blob"),
@@ -36,7 +36,8 @@ PORTS = {
 
 _BY_SERVER = frozenset(("registry", "tags", "referrers", "tasks"))
 _EFFECTS = frozenset((
-    "insert", "save", "commit", "start_copy", "lock", "point", "unlock", "remove_tag", "attach", "add_layer", "start",
+    "insert", "save", "commit", "start_copy", "lock", "point", "unlock", "remove_tag", "attach", "add_layer",
+    "put_blob", "put_manifest", "start",
     "put", "delete",
 ))  # fmt: skip
 _NEVER = 1e18
@@ -110,7 +111,7 @@ class Calls:
         scheduler, chaos, story = self._scheduler, self._chaos, self._story
         calmly = self._at_once if ledger and not effect else self._calmly
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             self.made += 1
             lost, worker = False, scheduler.current
             if worker is not None:
@@ -122,7 +123,7 @@ class Calls:
                 self.acting(method, arguments)
                 if story.recorded:
                     story.call(port, method, arguments)
-            answer = real(*arguments)
+            answer = real(*arguments, **named)
             if ledger and worker is not None and arguments and arguments[0] is Veto:
                 self.reading(method, arguments)
             if (effect or lost) and not chaos.calm:

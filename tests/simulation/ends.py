@@ -171,6 +171,7 @@ class Ends:
         if not passed:
             yield f"{gate.name}/{stable.tag} points to {short(there)}, which never passed"
         yield from self._recorded(target.login_server, gate, stable)
+        yield from self._travelled(target.login_server, gate, stable)
 
     def _recorded(self, server: str, gate: Gate, stable: StableTag) -> Iterator[str]:
         """11: what a promoted image was decided by is attached to it, once, or its promotion says why it is not."""
@@ -189,6 +190,23 @@ class Ends:
         gates = self._policy.gates_into(self._target(gate), gate.promote.repository)
         if not any(_GIVEN_UP in _said(one) for one in alike) and all(other is gate for other in gates):
             yield from (f"{name}: {short(one)} was attached twice" for one in there - self._judge.attached)
+
+    def _travelled(self, server: str, gate: Gate, stable: StableTag) -> Iterator[str]:
+        """12: what is attached to a promoted digest upstream was copied with it, or its promotion says why not; and
+        nothing that is attached to another digest.
+        """
+        stored = self._ledger.load(Promotion, gate.name, stable.promotion) if stable.promotion else None
+        if stored is None or stored.record.rolled_out_at is None:
+            return
+        promotion, name, upstream = stored.record, f"promotion {stored.record.id}", self._outside.referrers
+        if promotion.digest in self._outside.registry.deleted:
+            return
+        there = self._outside.registry.copied[(server, gate.promote.repository, promotion.digest)]
+        if there.intersection(upstream.hostile(promotion.digest)):
+            yield f"{name} has copied what is not attached to {short(promotion.digest)}"
+        says = promotion.referrers_problem or any(one.what == "no referrers copied" for one in promotion.history)
+        if not (there.issuperset(upstream.honest(promotion.digest)) or says):
+            yield f"{name} has not copied what is attached to {short(promotion.digest)}, and does not say why"
 
     def _target(self, gate: Gate) -> RegistryRule:
         return self._policy.registries[gate.promote.registry]

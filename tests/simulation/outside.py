@@ -38,6 +38,7 @@ from shared.ports import (
     Item,
     Listed,
     ListFilter,
+    Manifest,
     OutputImage,
     Page,
     QueueState,
@@ -78,6 +79,11 @@ _CLOCKS_DIFFER = timedelta(seconds=30)
 def digest(name: str) -> Digest:
     """A digest that is derived from a name, and different for each."""
     return parse_digest("sha256:" + hashlib.sha256(name.encode()).hexdigest())
+
+
+def digest_of(content: bytes) -> Digest:
+    """The digest of bytes."""
+    return parse_digest("sha256:" + hashlib.sha256(content).hexdigest())
 
 
 class LimitError(AssertionError):
@@ -253,6 +259,9 @@ class Registries:
         self.manifests: dict[tuple[str, str], set[Digest]] = defaultdict(set)
         self.deleted: set[Digest] = set()
         self.referrers: dict[tuple[str, str, Digest], set[Digest]] = defaultdict(set)
+        self.copied: dict[tuple[str, str, Digest], set[Digest]] = defaultdict(set)
+        """The referrers that were copied from upstream, and not made here."""
+        self.stored: dict[tuple[str, str, str], bytes] = {}
         self.locked: set[tuple[str, str]] = set()
         self.copies: dict[str, Copy] = {}
         self.copies_fail = 0.0
@@ -275,6 +284,7 @@ class Registries:
         """Delete a manifest with all its tags, locked or not, as a user with all permissions can."""
         self.manifests[(server, repository)].discard(content)
         self.referrers.pop((server, repository, content), None)
+        self.copied.pop((server, repository, content), None)
         self.deleted.add(content)
         for at, name in [place for place, there in self.tags.items() if there == content]:
             if at == server and name.startswith(f"{repository}:"):
@@ -353,7 +363,21 @@ class Registries:
     def add_layer(self, registry: RegistryRule, repository: str, tag: str, layer: Artifact) -> None:
         return
 
+    def manifest(self, registry: RegistryRule, repository: str, reference: str) -> bytes | None:
+        is_image = reference in self.manifests[(registry.login_server, repository)]
+        return b"{}" if is_image else self.stored.get((registry.login_server, repository, reference))
+
+    def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
+        return
+
+    def put_manifest(self, registry: RegistryRule, repository: str, manifest: Manifest, tag: str) -> None:
+        server, pushed = registry.login_server, digest_of(manifest.content)
+        self.stored[(server, repository, tag or pushed)] = manifest.content
+        if manifest.subject is not None:
+            self.copied[(server, repository, manifest.subject)].add(pushed)
+
     def remove_tag(self, registry: RegistryRule, repository: str, tag: str) -> None:
+        self.stored.pop((registry.login_server, repository, tag), None)
         place = (registry.login_server, f"{repository}:{tag}")
         if place in self.locked:
             raise Rejected(f"{place} is locked")
@@ -627,7 +651,12 @@ class Announcer:
 
 
 class Referrers:
-    """Nothing is attached to any digest."""
+    """What is attached upstream: to every fourth digest an SBOM, and a manifest that names another digest as its
+    subject; to every eighth one also an attestation, under its tag of cosign.
+    """
+
+    def __init__(self) -> None:
+        self._content: dict[Digest, bytes] = {}
 
     def attached(
         self,
@@ -638,7 +667,7 @@ class Referrers:
         *,
         ends_at: float = math.inf,
     ) -> Attachments:
-        return Attachments()
+        return Attachments(manifests=tuple(map(self._listed, (*self.honest(digest), *self.hostile(digest)))))
 
     def cosign_tags(
         self,
@@ -649,14 +678,40 @@ class Referrers:
         *,
         ends_at: float = math.inf,
     ) -> tuple[Descriptor, ...]:
-        return ()
+        if int(digest[7:9], 16) % 8:
+            return ()
+        found, tag = self._manifest(f"attestation of {digest}", None), f"{digest.replace(':', '-')}.att"
+        return (Descriptor(digest=found, tag=tag),)
+
+    def honest(self, digest: Digest) -> list[Digest]:
+        """Those that are to be copied."""
+        return [] if int(digest[7:9], 16) % 4 else [self._manifest(f"SBOM of {digest}", digest)]
+
+    def hostile(self, digest: Digest) -> list[Digest]:
+        """Those that are not."""
+        return [self._manifest("lies", digest_of(digest.encode()))] if self.honest(digest) else []
 
     def manifest(
         self, registry: RegistryRule, repository: str, digest: Digest, limit_bytes: int, *, ends_at: float = math.inf
     ) -> bytes:
-        raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
+        if digest not in self._content:
+            raise Gone(f"{digest} is not in {registry.login_server}/{repository}")
+        return self._content[digest]
 
     blob = manifest
+
+    def _listed(self, digest: Digest) -> Descriptor:
+        return Descriptor(digest=digest, size=len(self._content[digest]))
+
+    def _manifest(self, text: str, subject: Digest | None) -> Digest:
+        part = {"mediaType": "text/plain", "digest": self._put(text.encode()), "size": len(text)}
+        made = {"config": part, "layers": [part]} | ({"subject": {"digest": subject}} if subject else {})
+        return self._put(msgspec.json.encode(made))
+
+    def _put(self, content: bytes) -> Digest:
+        found = digest_of(content)
+        self._content[found] = content
+        return found
 
 
 class Secrets:

@@ -17,6 +17,7 @@ from shared.domain.stable_tag import Hold
 from shared.intake.observe import Observer
 from shared.ports import Removal
 from shared.promotion.decision_records import DecisionRecords
+from shared.promotion.referrers import Copied, UpstreamReferrers
 from shared.promotion.stable_tags import StableTags
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile import candidates
@@ -181,6 +182,10 @@ def sign_what_is_attached_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DecisionRecords, "attach", signing)
 
 
+def copy_no_referrers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UpstreamReferrers, "copy", lambda self, image, source, gate: Copied())
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -206,6 +211,7 @@ def sign_what_is_attached_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
         remove_unique_tags_that_are_in_use,
         attach_no_records,
         sign_what_is_attached_each_time,
+        copy_no_referrers,
     ],
 )
 def test_a_planted_fault_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

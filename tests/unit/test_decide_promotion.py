@@ -69,6 +69,26 @@ def test_the_step_follows_from_the_record(record: Promotion, action: Action) -> 
     assert decision.reason
 
 
+DUE = MOVED | {"state": PromotionState.PROMOTED, "referrers_due": True, "record_due": True}
+
+
+@pytest.mark.parametrize(
+    ("more", "action", "wait"),
+    [
+        ({}, Action.COPY_REFERRERS, 1),
+        ({"referrer_tries": 1}, Action.COPY_REFERRERS, 15),
+        ({"referrer_tries": 2}, Action.COPY_REFERRERS, 60),
+        ({"referrers_due": False}, Action.SIGN_RECORD, 1),
+        ({"referrers_due": False, "signed_record": "x"}, Action.ATTACH_RECORD, 0),
+        ({"referrers_due": False, "record_due": False}, Action.DONE, 0),
+        ({"record_due": False}, Action.COPY_REFERRERS, 1),
+    ],
+)
+def test_what_is_due_after_the_promotion_has_its_order(more: dict[str, Any], action: Action, wait: float) -> None:
+    decision = decide_promotion(standing(**(DUE | more)), GATE, NOW)
+    assert (decision.action, decision.wait_seconds) == (action, wait)
+
+
 @pytest.mark.parametrize("steps", [{}, COPYING, COPIED, LOCKED])
 def test_until_the_tag_has_moved_the_verdict_must_be_one_under_the_current_checks(steps: dict[str, Any]) -> None:
     assert decide_promotion(standing(**steps), STRICTER, NOW).action is Action.AWAIT_VERDICT

@@ -80,7 +80,7 @@ def test_what_is_not_written_has_its_default() -> None:
     assert isinstance(check, TaskCheck)
     assert (check.timeout, check.values) == ("10m", {"LEVEL": "high"})
     assert (gate.promote.unique, gate.promote.lock, gate.promote.by) == ("{tag}-{run}", True, "copy")
-    assert (gate.drift, gate.stale_after, gate.source.versions) == ("repair", None, None)
+    assert (gate.drift, gate.referrers, gate.stale_after, gate.source.versions) == ("repair", "copy", None, None)
     public = policy.registries["public"]
     assert (public.is_azure, public.private, public.interval, public.requests_per_minute) == (True, False, None, None)
     assert policy.apps["web"].drift == "repair"
@@ -212,6 +212,11 @@ def test_the_error_is_one_for_the_operator_and_counts_them() -> None:
             "repository: node}\n",
             "repository: node}\n    stale_after: 1w\n",
             "stale_after: '1w' is not a number and s",
+        ),
+        (
+            "repository: node}\n",
+            "repository: node}\n    referrers: sign\n",
+            "referrers: 'sign' is not copy (signatures, SBOMs",
         ),
     ],
 )

@@ -357,6 +357,17 @@ def test_by_the_rule_they_are_unlocked_and_then_deleted_but_for_what_can_be_gone
     assert purge(world).effects == ()
 
 
+def test_the_tags_of_what_is_attached_to_a_digest_go_with_its_last_unique_tag() -> None:
+    world = with_history(8, with_gate(keep="15d", at_least=2))
+    named = {number: f"node:{image(number).replace(':', '-')}" for number in (0, 7)}
+    for name in named.values():
+        for suffix in ("", ".sig", ".att", ".sbom"):
+            world.registry.tags["base", f"{name}{suffix}"] = digest(f"{name}{suffix}")
+    purge(world)
+    left = {name.partition(".")[0] for _, name in world.registry.tags if "sha256-" in name}
+    assert left == {named[7]}
+
+
 def test_what_is_left_to_go_back_to_still_is_when_the_tag_was_rolled_back() -> None:
     world = with_history(8, with_gate(keep="15d", at_least=2))
     world.operate.gates.roll_back("node", TAG, image(3), HoldUntil.LIFTED, WHO).act()

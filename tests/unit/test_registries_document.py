@@ -68,8 +68,9 @@ def test_every_key_about_sources_is_told_of() -> None:
     described = set(re.findall(r"^\| `([a-z_.]+)` \|", TEXT, re.MULTILINE))
     registry = set(RegistryRule.__struct_fields__) - {"name", "id", "server"}
     versions = {f"versions.{field}" for field in VersionRule.__struct_fields__}
-    assert described == registry | versions | {"stale_after"}
-    assert "stale_after" in Gate.__struct_fields__
+    of_gates = {"stale_after", "referrers"}
+    assert described == registry | versions | of_gates
+    assert of_gates <= set(Gate.__struct_fields__)
 
 
 def test_what_the_sweep_costs_is_what_it_is_held_to() -> None:

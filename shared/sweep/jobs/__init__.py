@@ -8,6 +8,7 @@ from shared.sweep.job import SweepJob
 from shared.sweep.jobs.app import AppJob
 from shared.sweep.jobs.lost_work import OrphansJob, OutboxJob, OverdueJob, StallAlarmsJob
 from shared.sweep.jobs.purge import AppPurgeJob, CommonPurgeJob, GatePurgeJob
+from shared.sweep.jobs.referrers import ReferrersJob
 from shared.sweep.jobs.released import ReleasedJob
 from shared.sweep.jobs.rescan import RescanJob
 from shared.sweep.jobs.silence import GateSilenceJob, RegistrySilenceJob
@@ -25,6 +26,7 @@ def jobs_of(services: Services) -> Iterator[SweepJob]:
         yield OrphansJob(services, gate)
         yield ReleasedJob(services, gate)
         yield RescanJob(services, gate)
+        yield ReferrersJob(services, gate)
         yield GateSilenceJob(services, gate)
     for app in policy.apps.values():
         yield AppJob(services, app)

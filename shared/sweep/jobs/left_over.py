@@ -11,7 +11,7 @@ from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import StableTag
-from shared.ports import Services, Stored, newest_promotions, removal
+from shared.ports import Services, Stored, attachment_tags, newest_promotions, removal
 from shared.sweep.job import JobRun
 
 
@@ -68,9 +68,16 @@ class LeftOvers:
         self._forget(run, stored)
 
     def _delete(self, stored: Stored[LeftOver], manifest: Digest | None) -> None:
-        """Unlock the tag, and a manifest, and delete the tag. If that is refused, promotions may use the tag again."""
+        """Unlock the tag, and a manifest, and delete the tag. If that is refused, promotions may use the tag again.
+
+        With the last tag of a digest, the tags of what is attached to it go first: a registry deletes the referrers of
+        a manifest together with it, but knows nothing of tags that are named after it.
+        Source: https://learn.microsoft.com/azure/container-registry/container-registry-manage-artifact
+        """
         unique, repository, registry = stored.record.unique, self._gate.promote.repository, self._services.registry
         try:
+            for tag in attachment_tags(manifest) if manifest else ():
+                registry.remove_tag(self._target, repository, tag)
             registry.unlock(self._target, repository, unique, manifest)
             registry.remove_tag(self._target, repository, unique)
         except (Misconfigured, Rejected):
