@@ -159,18 +159,20 @@ class Reconciler:
                 record = replace(record, next_step_at=None)
             elif must_wait and (wait or record != before or record.next_step_at is None):
                 record = record.planning(now, wait)  # else the plan that was due stays, and nothing is written
-            if must_wait or step.waits_for_record or not _is_carried(decision, following):
+            is_saved_later = _is_carried(decision, following) and (not must_wait or decision.action is Action.ROLL_OUT)
+            if step.waits_for_record or not is_saved_later:
                 step.save(record)
             else:
                 step.carry(record)
             _log_step(decision, before, record)
             if step.waits_for_record:
                 return
-            if following.action is not Action.DONE and must_wait:
-                self._services.queue.send(record.planned_work_item, wait)
-                break  # what its steps have released and announced does not wait for the rest
             decision = following
+            if must_wait:
+                break  # what its steps have released and announced does not wait for the rest
         self._finish(step, until, was_done=was_done)
+        if decision.action is not Action.DONE:
+            self._services.queue.send(step.record.planned_work_item, wait)
 
     def _first_decision(self, step: Step[Any]) -> Decision:
         """The first decision. A record that only waits for an operator is no longer stalled."""
@@ -282,8 +284,11 @@ class Reconciler:
 
 
 def _is_carried(decision: Decision, following: Decision) -> bool:
-    """Whether the result of a step is saved with the next one: a promotion whose tag has moved can only be promoted."""
-    return following.action in _SAVES_FIRST or (decision.action, following.action) == (Action.ROLL_OUT, Action.DONE)
+    """Whether the result of a step is saved later: with the next one, or after the rollouts that it has started.
+
+    A worker that dies while it takes the first steps of those starts them again, which finds what it has begun.
+    """
+    return following.action in _SAVES_FIRST or decision.action is Action.ROLL_OUT
 
 
 def _log_step(decision: Decision, before: Record, after: Record) -> None:

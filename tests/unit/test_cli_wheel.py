@@ -60,7 +60,7 @@ def test_rules_are_checked_where_there_is_nothing_but_the_wheel(programs: Path, 
     sample, wrong = APP_ROOT / "gates.sample.yaml", tmp_path / "gates.yaml"
     assert "has no errors" in run(programs / "basegate", "rules", "check", sample)
     wrong.write_text(sample.read_text(encoding="utf-8").replace("gate: node", "gate: nodes"), encoding="utf-8")
-    assert "line 41, column 12: apps.hello-world.base.gate" in run(
+    assert "line 42, column 12: apps.hello-world.base.gate" in run(
         programs / "basegate", "rules", "check", wrong, code=1
     )
 
