@@ -202,7 +202,7 @@ def _check_state(check: CheckRecord) -> str:
     if check.verdict or check.retry_at:  # the last run of one that is run again gave no verdict
         return (check.verdict or Verdict.UNKNOWN).value
     if check.claimed_at is None:
-        return "not started"
+        return "waiting" if check.reason else "not started"
     kind = KINDS.get(check.kind)
     return CandidateState.AWAITING_APPROVAL if kind is not None and kind.waits_for_person else "running"
 

@@ -45,8 +45,8 @@ class Marked(msgspec.Struct, frozen=True):
 class CheckKind(ABC, Generic[R]):
     """One way to examine a candidate. `mark` identifies the run of one check of one attempt.
 
-    A check that needs no run returns its result immediately. Any method may raise `Retry` (a transient error),
-    `Misconfigured` or `Rejected`.
+    A check that needs no run returns its result immediately; one of the phase `READ` must, and may raise `Busy` while
+    what it looks for may still come. Any method may raise `Retry` (a transient error), `Misconfigured` or `Rejected`.
     """
 
     rule: ClassVar[type[CheckRule]]

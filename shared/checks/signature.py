@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from functools import partial
 
 import msgspec
@@ -9,17 +10,23 @@ from msgspec.structs import replace
 
 from shared.checks.kind import CheckKind, CheckResult
 from shared.domain.candidate import Candidate, Evidence, Verdict
-from shared.domain.errors import Cause, Malformed, Misconfigured, Rejected, Retry
+from shared.domain.errors import Busy, Cause, Malformed, Misconfigured, Rejected, Retry
 from shared.domain.image import Digest
-from shared.domain.policy import CheckRule, Phase, Policy, RegistryRule, fingerprint_of
+from shared.domain.policy import CheckRule, Duration, Phase, Policy, RegistryRule, fingerprint_of, seconds
+from shared.domain.record import seconds_between
 from shared.ports import Descriptor, Services
 from shared.signatures.manifest import BUNDLE, NOTARY, Layer, signature_layers
 from shared.signatures.model import PAYLOAD_LIMIT_BYTES, SIGNATURES_LIMIT, Attached, SignatureResult
-from shared.signatures.trust import Trust, form_problems, secret_of
+from shared.signatures.trust import Trust, form_problems, secret_of, signers
 from shared.signatures.verify import require_usable, verify
 
 READ_SECONDS = 30.0
-"""How long signatures are read: the claim of a check that is being started ends after a minute."""
+"""How long signatures are read in one go: a source that takes longer is away."""
+
+_AGAIN_SECONDS = 30.0
+"""How long after a reading without a valid signature the next one is."""
+
+_TIMEOUT_LIMIT_SECONDS = 86_400
 
 _MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
 _TAIL_LINES = 15
@@ -29,22 +36,30 @@ _SIGNATURES = (".sig",)
 class SignatureCheck(Trust, CheckRule, frozen=True, kw_only=True):
     """The image is signed at its source: with cosign, by a key or keyless, or with Notation.
 
-    A signature of either is enough. Nothing is run, and nothing but the source registry is asked.
+    Up to `timeout` after the candidate was found, a signature that is not there yet is waited for. A signature of
+    either is enough. Nothing is run, and nothing but the source registry is asked.
     """
 
     kind = "signature"
     phase = Phase.READ
 
+    timeout: Duration = "15m"
+    """The age of the candidate until which a signature that is not there yet is waited for."""
+
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
-        """Trust that is not of its form."""
+        """Trust that is not of its form, and a wait without an end in sight."""
         yield from form_problems(self)
+        if seconds(self.timeout) > _TIMEOUT_LIMIT_SECONDS:
+            yield "timeout", "a signature is waited for a day at most: the source is read every 30 s for it"
 
 
 class SignatureCheckKind(CheckKind[SignatureCheck]):
     """Reads what is attached to the digest at its source, and verifies it.
 
-    `passed` names the signer; `failed` says why each signature was refused. While the source or the vault cannot be
-    read there is no verdict, and none either if the registry's list of referrers is invalid.
+    `passed` names the signer; `failed` says why each signature was refused. An image is often signed after its push:
+    up to the rule's timeout, a candidate without a valid signature waits for one, whatever else is attached to it.
+    While the source or the vault cannot be read there is no verdict, and none either if the registry's list of
+    referrers is invalid.
     """
 
     rule = SignatureCheck
@@ -55,6 +70,10 @@ class SignatureCheckKind(CheckKind[SignatureCheck]):
         1. Read the keys and roots of the rule.
         2. List what is attached to the digest, of the kinds that the rule trusts.
         3. Read signatures one by one, and verify each, until one is valid.
+        4. If none is, wait for one, up to the timeout.
+
+        Raises:
+            Busy: it is not signed yet.
         """
         began, now = time.monotonic(), self._services.clock.now()
         trust = self._with_secrets(rule)  # 1
@@ -65,7 +84,13 @@ class SignatureCheckKind(CheckKind[SignatureCheck]):
             result = verify(candidate.digest, source.signatures(), trust, now, size)  # 3
         except Malformed as error:
             raise _unusable(rule, error) from error
-        return _result(result, source)
+        concluded = replace(_result(result, source), started_at=now)
+        left = seconds(rule.timeout) - seconds_between(candidate.created_at, now)
+        if concluded.verdict is Verdict.FAILED and left > 0:  # 4
+            until = candidate.created_at + timedelta(seconds=seconds(rule.timeout))
+            waits = f"not signed yet by {signers(rule)}; read again until {until:%Y-%m-%d %H:%M:%S} UTC"
+            raise Busy("; ".join((waits, *_flaws(result, source))), max(1.0, min(_AGAIN_SECONDS, left)))
+        return concluded
 
     def readiness(self, rule: SignatureCheck) -> Iterator[tuple[str, Callable[[], object]]]:
         """Whether the keys, certificates and roots can be read and used."""
@@ -241,12 +266,16 @@ def _result(result: SignatureResult, source: _Source) -> CheckResult:
 
 
 def _failure(result: SignatureResult, source: _Source) -> str:
-    left_out, refused = source.left_out, result.refused
-    why = []
-    if refused:
-        why.append(f"{len(refused)} {'was' if len(refused) == 1 else 'were'} refused, {refused[0]}")
-    if left_out or not source.is_complete:
-        why.append(f"{left_out or 'some'} were not examined")
-    if not why:
+    flaws = "; ".join(_flaws(result, source))
+    if not flaws:
         return "the image has no signature of a kind that the rule trusts"
-    return f"the image has no valid signature: {'; '.join(why)}"
+    return f"the image has no valid signature: {flaws}"
+
+
+def _flaws(result: SignatureResult, source: _Source) -> Iterator[str]:
+    """What of the attached signatures does not count, or was not examined."""
+    left_out, refused = source.left_out, result.refused
+    if refused:
+        yield f"{len(refused)} {'was' if len(refused) == 1 else 'were'} refused, {refused[0]}"
+    if left_out or not source.is_complete:
+        yield f"{left_out or 'some'} were not examined"

@@ -93,7 +93,7 @@ class Unreachable(Retry):
 
 
 class Busy(Retry):
-    """Another worker has it right now. Waiting for it does not count as a failure."""
+    """Another worker has it right now, or what is looked for may still come. Waiting does not count as a failure."""
 
 
 class Transitioning(Busy):

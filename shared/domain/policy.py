@@ -230,7 +230,7 @@ class Phase(IntEnum):
     """When a check runs. A phase begins when the one before has passed: cheap checks come first."""
 
     READ = 0
-    """It reads registries, and starts nothing."""
+    """It reads registries, and starts nothing: it is not claimed, and may be done twice."""
 
     RUN = 1
     """It starts a run; the checks of this phase run side by side."""

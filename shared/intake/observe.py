@@ -16,7 +16,7 @@ from shared.domain.errors import Busy, Conflict
 from shared.domain.image import Digest, Tag, short
 from shared.domain.observation import Change as Meaning
 from shared.domain.observation import Observation
-from shared.domain.policy import Gate, seconds
+from shared.domain.policy import Gate, Phase, seconds
 from shared.domain.promotion import (
     PROMOTIONS_AT_ONCE,
     REOPENABLE,
@@ -37,7 +37,8 @@ SWEEP_INTERVAL_SECONDS = 300.0
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The result of recording a registry's answer, and the work items of records that have a next step.
 
-    `attempt` is the one that an event led to, with this worker's claim: this worker starts it immediately.
+    `attempt` is the one that an event led to, with this worker's claim, if its first check starts a run: this worker
+    starts it immediately.
     """
 
     meaning: Meaning
@@ -180,17 +181,18 @@ class Observer:
         promotion = new_promotion(gate, source, seen.tag, digest, sequence, now).noting(now, "observed", why)
         promotion = replace(promotion, returning=meaning is Meaning.RETURNED)
         candidate = new_attempt(gate, source, digest, seen.tag, now).noting(now, "admitted", why)
-        asked_by, at_once = trigger.who.partition(":")[0], trigger.by is FoundBy.EVENT
+        asked_by, first = trigger.who.partition(":")[0], gate.first_check
+        claims = trigger.by is FoundBy.EVENT and gate.checks[first].phase is not Phase.READ
         candidate = replace(candidate, found_by=trigger.by, requested_by=asked_by)
-        if at_once:
-            first = candidate.checks[gate.first_check].claimed(now, secrets.token_hex(8))
-            candidate = candidate.with_check_record(gate.first_check, first)
+        if claims:
+            check = candidate.checks[first].claimed(now, secrets.token_hex(8))
+            candidate = candidate.with_check_record(first, check)
         observed = Change(seen.with_sequence(sequence), stored)
         try:
             *_, attempt = ledger.commit(observed, Change(promotion), Change(candidate))
         except Conflict:
             return self._save_known(gate, observed, promotion, meaning)
-        claimed, items = Claimed(attempt.record, attempt.etag) if at_once else None, (candidate.work_item,)
+        claimed, items = Claimed(attempt.record, attempt.etag) if claims else None, (candidate.work_item,)
         return Observed(meaning=meaning, digest=digest, sequence=sequence, items=items, attempt=claimed)
 
     def _save_known(self, gate: Gate, observed: Change, promotion: Promotion, meaning: Meaning) -> Observed:

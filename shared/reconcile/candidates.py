@@ -23,7 +23,7 @@ from shared.domain.decide import (
 from shared.domain.errors import BasegateError, Busy, Conflict, Inconclusive
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
-from shared.domain.policy import Gate
+from shared.domain.policy import Gate, Phase
 from shared.domain.promotion import PROMOTIONS_AT_ONCE, Promotion
 from shared.domain.record import seconds_between
 from shared.ports import SAVE_TRIES, Change, Services, Stored
@@ -122,7 +122,8 @@ class CandidateController(Controller[Candidate]):
 
         1. A digest that is vetoed, or that no tag points to any more, is not examined.
         2. A report that was kept when the rules changed is judged again, without a run.
-        3. Claim the check in the ledger, unless it was created with its claim: of two workers only one continues.
+        3. Claim the check in the ledger, unless it was created with its claim: of two workers only one continues. One
+           that only reads is not claimed.
         4. Start the run, with a mark, so that it can be found if this process dies before 5.
         5. Record the run (the engine saves).
         """
@@ -134,6 +135,8 @@ class CandidateController(Controller[Candidate]):
             return self._settled(candidate, CandidateState.SUPERSEDED, "its tags changed before it was examined")
         if (judged := kind.judge_again(candidate, candidate.checks[index], rule)) is not None:  # 2
             return self._conclude(step, gate, index, judged)
+        if rule.phase is Phase.READ:
+            return self._read(step, gate, index)
         if not (step.is_claimed and candidate.checks[index].claimed_at):
             claimed = candidate.checks[index].claimed(now, secrets.token_hex(8))
             candidate = step.save(candidate.with_check_record(index, claimed))  # 3
@@ -141,6 +144,23 @@ class CandidateController(Controller[Candidate]):
         if isinstance(started, CheckResult):
             return self._conclude(step, gate, index, started)
         return self._begun(candidate, index, started, kind, "started")  # 5
+
+    def _read(self, step: Step[Candidate], gate: Gate, index: int) -> Candidate:
+        """Run a check that only reads: to do it twice does no harm, and there is no run to be found.
+
+        Raises:
+            Busy: what it looks for may still come. It says so in its reason, and nothing is amiss.
+        """
+        candidate, check = step.record, step.record.checks[index]
+        try:
+            result = self._kind(gate, index).start(candidate, gate.checks[index], _mark(candidate, index))
+        except Busy as busy:
+            waiting = candidate.with_check_record(index, check.unclaimed(str(busy)))
+            step.carry(replace(waiting, failing_step=""))
+            raise
+        assert isinstance(result, CheckResult)  # what only reads starts no run
+        step.carry(candidate.with_check_record(index, replace(check.unclaimed(), runs=check.runs + 1)))
+        return self._conclude(step, gate, index, result)
 
     def _adopt(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Find the run that a dead worker started, else release the claim so that the check is started again."""

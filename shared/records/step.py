@@ -33,7 +33,7 @@ class Controller(Protocol[R]):
         """Take the step that was decided, and return the record to save.
 
         Raises:
-            Busy: another worker has what the step needs; waiting is not failing.
+            Busy: another worker has what the step needs, or it may still come; waiting is not failing.
             BasegateError: the step cannot be taken now.
         """
 

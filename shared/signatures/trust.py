@@ -24,6 +24,9 @@ IssuerText = Annotated[
     str, Meta(pattern=r"^https://[^\s*]+$", max_length=1024, description="the URL of an OIDC issuer, in full")
 ]
 
+_NAMES_LIMIT, _NAME_LIMIT = 3, 80
+"""How many signers a sentence names, and how many characters of each."""
+
 _SECRET_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 _PEM = re.compile(r"-----BEGIN ([A-Z ]{1,40})-----\s([A-Za-z0-9+/=\s]*?)\s-----END \1-----")
 
@@ -85,6 +88,21 @@ class Trust(Rule, frozen=True, kw_only=True):
 def secret_of(text: str) -> str:
     """The name of the secret that holds a text, "" if it is the text itself."""
     return text.removeprefix(SECRET).strip() if text.startswith(SECRET) else ""
+
+
+def signers(trust: Trust) -> str:
+    """Who may sign, in brief, for a sentence."""
+    named = list[str]()
+    if (cosign := trust.cosign) is not None:
+        name = secret_of(cosign.key)
+        named += [f"the key in the secret {name}" if name else "the key of the rule"] if cosign.key else []
+        named += [one.identity for one in cosign.keyless]
+    if (notation := trust.notation) is not None:
+        anybody = "anybody with a certificate under the roots of the rule"
+        named += [anybody if one == "*" else one for one in notation.identities]
+    shown = [one if len(one) <= _NAME_LIMIT else f"{one[:_NAME_LIMIT]}…" for one in named[:_NAMES_LIMIT]]
+    left = len(named) - len(shown)
+    return " or ".join([*shown, f"{left} other{'s' if left > 1 else ''}"] if left else shown)
 
 
 def form_problems(trust: Trust) -> Iterator[tuple[str, str]]:

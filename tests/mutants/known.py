@@ -100,6 +100,20 @@ KNOWN = (
         _in("unit/test_signature_check.py", "test_a_list_that_cannot_be_read_is_unknown_and_read_again"),
     ),
     Mutant(
+        "an image that is signed after its push has failed before",
+        "shared/checks/signature.py",
+        "if concluded.verdict is Verdict.FAILED and left > 0:  # 4",
+        "if False:  # 4",
+        _in("unit/test_signature_later.py", "test_a_signature_that_comes_after_the_push_counts"),
+    ),
+    Mutant(
+        "an image that is never signed is waited for without end",
+        "shared/checks/signature.py",
+        "if concluded.verdict is Verdict.FAILED and left > 0:  # 4",
+        "if concluded.verdict is Verdict.FAILED:  # 4",
+        _in("unit/test_signature_later.py", "test_after_its_timeout_it_fails_as_what_is_unsigned"),
+    ),
+    Mutant(
         "a task that promotes runs before it is read whether the image is signed",
         "shared/domain/policy.py",
         'if self.promote.by == "task" and phase is not Phase.READ:',

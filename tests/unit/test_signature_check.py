@@ -32,7 +32,9 @@ from tests.fakes.sigstore import simple_signing as simple
 
 IMAGE, OTHER = digest("green"), digest("another")
 KEY, STRANGER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-BY_KEY = SignatureCheck(cosign=CosignTrust(key=pem(KEY)))
+BY_KEY = SignatureCheck(cosign=CosignTrust(key=pem(KEY)), timeout="1s")
+"""It waits for no signature that comes later: that is in `test_signature_later.py`."""
+
 TAG = f"{IMAGE.replace(':', '-')}.sig"
 
 
@@ -157,7 +159,7 @@ def test_a_signature_that_is_attached_to_another_image_is_not_read(world: World,
     check = pushed(world)
     assert check.verdict == "failed"
     assert f"it is attached to {named}, not to {IMAGE}" in check.reason
-    assert world.referrers.reads == [place]
+    assert set(world.referrers.reads) == {place}
 
 
 def test_a_referrer_without_a_subject_is_attached_to_nothing() -> None:
@@ -209,7 +211,7 @@ def test_ten_thousand_referrers_neither_stop_the_gate_nor_get_through(world: Wor
     check = pushed(world)
     assert check.verdict == "failed"
     assert check.reason.endswith(f"; {10_000 - SIGNATURES_LIMIT} were not examined")
-    assert len(world.referrers.reads) <= 2 * SIGNATURES_LIMIT
+    assert len(world.referrers.reads) <= 2 * 2 * SIGNATURES_LIMIT, "manifests and blobs, before and after the timeout"
 
 
 def test_pages_without_an_end_are_told(world: World) -> None:
