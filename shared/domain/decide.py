@@ -128,8 +128,9 @@ def decide_candidate(candidate: Candidate, gate: Gate | None, now: datetime, *, 
 
 
 def only_waits_to_retry(candidate: Candidate, gate: Gate) -> bool:
-    """Whether every check whose turn it is has ended without a verdict, and waits for its next run."""
-    return all(candidate.checks[index].retry_at is not None for index in _due(candidate, gate))
+    """Whether every check whose turn it is, if there is one, has ended without a verdict and waits for its next run."""
+    due = _due(candidate, gate)
+    return bool(due) and all(candidate.checks[index].retry_at is not None for index in due)
 
 
 def _due(candidate: Candidate, gate: Gate) -> list[int]:

@@ -209,20 +209,23 @@ class CandidateController(Controller[Candidate]):
         """Record the result of a check.
 
         Raises:
-            Inconclusive: it is no verdict, and no other check is in progress: it is run again when it is due.
+            Inconclusive: what is left has no verdict, and none of it is in progress: it is run again when it is due.
         """
         now, candidate = self._services.clock.now(), step.record
         name, check = candidate.checks[index].kind, candidate.checks[index]
-        if result.verdict is not Verdict.UNKNOWN:
-            concluded = candidate.with_check(index, **asdict(result) | {"finished_at": result.finished_at or now})
-            return concluded.noting(now, f"{name} check {result.verdict}", result.reason)
-        unclaimed = check.unclaimed(result.reason, now + timedelta(seconds=rerun_wait(check.runs)))
-        again = candidate.with_check_record(index, unclaimed)
-        again = again.noting(now, f"{name} check without a verdict", result.reason)
-        if not only_waits_to_retry(again, gate):
-            return again  # the other checks of its phase go on meanwhile
-        step.carry(again)  # saved with its wait
-        raise Inconclusive(result.reason, decide_candidate(again, gate, now).wait_seconds)
+        if result.verdict is Verdict.UNKNOWN:
+            unclaimed = check.unclaimed(result.reason, now + timedelta(seconds=rerun_wait(check.runs)))
+            after = candidate.with_check_record(index, unclaimed)
+            after = after.noting(now, f"{name} check without a verdict", result.reason)
+        else:
+            after = candidate.with_check(index, **asdict(result) | {"finished_at": result.finished_at or now})
+            after = after.noting(now, f"{name} check {result.verdict}", result.reason)
+        if result.verdict is Verdict.FAILED or not only_waits_to_retry(after, gate):
+            return after  # the other checks of its phase go on meanwhile
+        step.carry(after)  # saved with its wait
+        following = decide_candidate(after, gate, now)
+        step.decision = replace(step.decision, index=following.index)
+        raise Inconclusive(after.checks[following.index].reason, max(following.wait_seconds, rerun_wait(1)))
 
     def _pass(self, step: Step[Candidate], gate: Gate) -> Candidate:
         """Settle it together with the promotions that are now based on it, up to the limit of a transaction.

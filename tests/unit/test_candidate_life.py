@@ -164,6 +164,23 @@ def test_a_check_without_a_verdict_is_run_again_while_the_verdict_of_the_other_i
     assert (world.stable_tag(), tasks.count("stricter"), tasks.count("second")) == (GREEN, 1, 4)
 
 
+def test_a_check_without_a_verdict_stalls_the_candidate_as_soon_as_the_one_beside_it_has_passed() -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.tasks.broken.add("second")
+    world.push("15-alpine", GREEN)
+    world.next_item()
+    run_of(world, "stricter").ends_at += timedelta(seconds=10)
+    world.pass_time(30)
+    stalled = world.candidate(GREEN)
+    assert stalled.stall is not None
+    assert ("second" in stalled.stall.dependency, "second" in stalled.stall.reason) == (True, True)
+    assert "DriftFound" in world.announcer.names
+    world.tasks.broken.clear()
+    world.pass_time(60)
+    tasks = [run.task for run in world.tasks.runs.values()]
+    assert (world.stable_tag(), tasks.count("stricter"), tasks.count("second")) == (GREEN, 1, 2)
+
+
 def test_two_checks_without_a_verdict_are_stalled_and_each_is_run_again_when_it_is_due() -> None:
     world = gate_world(STRICTER, SECOND)
     world.tasks.broken |= {"stricter", "second"}
