@@ -22,10 +22,10 @@ $(READY): requirements-dev.txt
 setup: $(READY) ## Python packages into .venv, and what the sandbox needs on this machine
 	@$(ROOT) $(PY) -m sandbox needs
 
-demo: setup ## play the scenario: ten chapters from a push upstream to a web page
+demo: setup ## play the scenario: twelve chapters from a push upstream to a web page
 	@$(ROOT) $(PY) -m demo play
 
-demo-lost: setup ## the scenario with all events lost, then with some lost, duplicated and reordered (5 minutes)
+demo-lost: setup ## the scenario with all events lost, then with some lost, duplicated and reordered (8 minutes)
 	@$(ROOT) $(PY) -m demo play --events off
 	@$(ROOT) $(PY) -m demo play --events lossy
 

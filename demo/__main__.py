@@ -25,6 +25,7 @@ from demo.operators import OperatorChapters
 from demo.outcomes import Outcomes
 from demo.report import make_report, print_report, write_report
 from demo.runner import ChapterResult, ChapterRunner
+from demo.security import SecurityChapters
 from sandbox.testing import NeedError, SandboxError
 
 _PROBLEMS = (StoryError, SandboxError, NeedError, AzureError)
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--events", choices=("on", "off", "lossy"), default="on", help="deliver all events to the app, none, or some"
     )
+    parser.add_argument("--chapters", type=int, metavar="N", help="play the first N chapters only")
     parser.add_argument("--keep", action="store_true", help="leave the sandbox running at the end of the story")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140)
@@ -69,7 +71,7 @@ def _play(environment: Environment, console: Console, options: argparse.Namespac
         prepared = time.monotonic() - began
         try:
             environment.deliver_events(options.events)
-            _play_chapters(environment, console, results, heard, options.kill_worker_in)
+            _play_chapters(environment, console, results, heard, options)
         except _PROBLEMS as error:
             problem = str(error)
             console.print(f"[red]The story stopped:[/] {problem}", highlight=False)
@@ -88,7 +90,7 @@ def _play_chapters(
     console: Console,
     results: list[ChapterResult],
     heard: list[dict[str, Any]],
-    kill_in: int | None,
+    options: argparse.Namespace,
 ) -> None:
     azure = Azure()
     client, outcomes = ScenarioClient(azure), Outcomes(azure)
@@ -96,15 +98,17 @@ def _play_chapters(
     runner = ChapterRunner(client, outcomes, Narrator(console, client), basegate)
     chapters, operators = Chapters(runner), OperatorChapters(runner, basegate)
     sweeps = SweepChapters(runner, chapters, basegate, environment.deliver_events)
-    if kill_in is not None:
+    security = SecurityChapters(runner, environment, azure)
+    if options.kill_worker_in is not None:
         chapters.after_commit = lambda chapter: (
-            _kill_worker(environment, client, console) if chapter == kill_in else None
+            _kill_worker(environment, client, console) if chapter == options.kill_worker_in else None
         )
     try:
-        for play in (*chapters.all(), *operators.all(), *sweeps.all()):
+        for play in (*chapters.all(), *operators.all(), *sweeps.all(), *security.all())[: options.chapters]:
             results.append(play())
     finally:
         heard.extend(outcomes.heard)
+        security.close()
         outcomes.close()
         client.close()
         azure.close()

@@ -86,11 +86,10 @@ class Chapters:
 
     def paint(self, colour: str) -> None:
         """Commit a change of the upstream image's colour."""
-        line = f"ENV BACKGROUND_COLOR={colour}"
         self._client.commit(
-            scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: _COLOUR_LINE.sub(line, text), f"Paint it {colour}"
+            scenario.BASE_IMAGE_NODE, "Dockerfile", lambda text: painted(text, colour), f"Paint it {colour}"
         )
-        self._narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {line}")
+        self._narrator.say("github.com", f"pushed to {scenario.BASE_IMAGE_NODE}: {_colour_line(colour)}")
 
     def _to_the_page(self, number: int, title: str, colour: str, act: Callable[[], None]) -> ChapterResult:
         """Play a change upstream that must reach the page."""
@@ -130,3 +129,12 @@ class Chapters:
         view = group["properties"]["containers"][0]["properties"].get("instanceView") or {}
         pulls = [moment(event["firstTimestamp"]) for event in view.get("events") or [] if event["name"] == "Pulling"]
         return (seen_at - max(pulls)).total_seconds() if pulls else 0.0
+
+
+def painted(dockerfile: str, colour: str) -> str:
+    """The upstream image's Dockerfile with another colour."""
+    return _COLOUR_LINE.sub(_colour_line(colour), dockerfile)
+
+
+def _colour_line(colour: str) -> str:
+    return f"ENV BACKGROUND_COLOR={colour}"

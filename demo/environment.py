@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sandbox.testing import FaultSettings, Sandbox, SiteView, install_needs
 
 Say = Callable[[str], None]
 
+_BOARD_SECONDS = 10
 _DELIVERIES = {
     "on": FaultSettings(),
     "off": FaultSettings(off=True),
@@ -67,9 +69,10 @@ class Environment:
         os.environ.update(self.instance.environment)
         self.site = self.instance.site(scenario.APP)
 
-    def start_app(self, say: Say, workers: int = 1) -> None:
-        """Start the app on the sandbox's Functions host, replacing a running one."""
-        settings = {
+    def start_app(self, say: Say, workers: int = 1, settings: Mapping[str, str] | None = None) -> None:
+        """Start the app on the sandbox's Functions host, replacing a running one; further settings stay."""
+        self._settings |= settings or {}
+        story = {
             "AzureWebJobsStorage__accountName": scenario.STORAGE,
             "BASEGATE_KEY_VAULT": f"https://{scenario.VAULT}.vault.azure.net",
             "BASEGATE_GATES": str(scenario.GATES),
@@ -77,7 +80,7 @@ class Environment:
             "BASEGATE_ANNOUNCE_TOPIC": f"https://{scenario.TOPIC}.{scenario.LOCATION}-1.eventgrid.azure.net/api/events",
         }
         self.site = self.instance.start_site(
-            scenario.APP, scenario.ROOT, settings | self._settings, workers=workers, lease_seconds=self._lease_seconds
+            scenario.APP, scenario.ROOT, story | self._settings, workers=workers, lease_seconds=self._lease_seconds
         )
         say(f"app {scenario.APP}.azurewebsites.net")
 
@@ -86,8 +89,15 @@ class Environment:
         return [worker.pid for worker in self.instance.site(scenario.APP).workers]
 
     def command_line(self) -> CommandLine:
-        """The operators' command line, configured for the app."""
-        return CommandLine(f"http://127.0.0.1:{self.site.port}", self.site.host_key)
+        """The operators' command line, configured for the app, also after it was started again."""
+        return CommandLine(lambda: self.site)
+
+    def board(self, page: str) -> str:
+        """The content of a page of the board, as HTML."""
+        url = f"http://127.0.0.1:{self.site.port}/api/board/fragments/{page}"
+        request = urllib.request.Request(url, headers={"x-functions-key": self.site.host_key})
+        with urllib.request.urlopen(request, timeout=_BOARD_SECONDS) as answer:  # noqa: S310 (our app)
+            return str(answer.read().decode())
 
     def deliver_events(self, mode: str) -> None:
         """Deliver all events to the app (`on`), none (`off`), or some, some twice, out of order (`lossy`)."""

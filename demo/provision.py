@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -72,6 +73,13 @@ class Provisioning:
         for registry, task, repository, values, reads in tasks:
             say(f"task {task} in {registry}")
             self._task(registry, task, _context(repository, values, git_token), reads)
+
+    def scan_task(self, scanner: str) -> None:
+        """The task that scans an image by digest, with a scanner's image; its task file is given with it."""
+        content = (scenario.SAMPLES / "scan-baseimage" / "acr-task.yaml").read_bytes()
+        values = self._values(SCANNER=scanner)
+        step = {"type": "EncodedTask", "encodedTaskContent": base64.b64encode(content).decode(), "values": values}
+        self._task(scenario.BASE, "scan-node", {"step": step}, (scenario.PUBLIC,))
 
     def subscriptions(self, say: Say) -> None:
         """Subscribe the app to pushes of every registry; it must run, because its endpoint is validated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -41,8 +42,7 @@ class ChapterRunner:
     """Begins and ends chapters, with a client of the scenario and a narrator."""
 
     def __init__(self, client: ScenarioClient, outcomes: Outcomes, narrator: Narrator, basegate: CommandLine) -> None:
-        self.client, self.outcomes, self.narrator = client, outcomes, narrator
-        self._basegate = basegate
+        self.client, self.outcomes, self.narrator, self.basegate = client, outcomes, narrator, basegate
 
     def begin(self, number: int, title: str) -> tuple[float, int]:
         """Begin a chapter; returns the time, and how many outcomes were received before."""
@@ -85,12 +85,15 @@ class ChapterRunner:
             StoryError: they differ for longer than a rollout takes.
         """
 
+        def shown(command: str) -> str:
+            return str(self.basegate.read(command)["apps"][0]["base"])
+
         def agreed() -> str:
             page = self.client.page().base
-            shown = {self._basegate.read(command)["apps"][0]["base"] for command in ("status", "drift")}
-            return page if shown == {page} else ""
+            return page if set(commands.map(shown, ("status", "drift"))) == {page} else ""
 
-        return self.client.wait("status and drift to name the base that the page names", agreed, _BASE_SECONDS)
+        with ThreadPoolExecutor() as commands:
+            return self.client.wait("status and drift to name the base that the page names", agreed, _BASE_SECONDS)
 
     def tell(
         self, number: int, title: str, outcome: str, seconds: float, *, own: float | None = None, reason: str = ""

@@ -20,7 +20,7 @@ BASE_IMAGE_NODE, IMPORT_BASEIMAGE_NODE, HELLO_WORLD = "base-image-node", "import
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "samples"
-GATES = Path("demo") / "gates.yaml"
+GATES, GATES_WITH_SCAN = Path("demo") / "gates.yaml", Path("demo") / "gates-with-scan.yaml"
 
 
 def registry_id(name: str) -> str:

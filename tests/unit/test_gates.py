@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import yaml
 
+from demo import scenario
 from scripts.schema import gates_schema, schema_text
 from shared.checks.approval import ApprovalCheck
 from shared.checks.task import TaskCheck
@@ -65,6 +66,16 @@ def test_the_sample_is_right_and_fits_the_schema() -> None:
     assert list(policy.gates) == ["node"]
     assert policy.registries["public"].login_server == "publicregistry.azurecr.io"
     jsonschema.validate(yaml.safe_load(SAMPLE), gates_schema())
+
+
+def test_the_rules_of_the_last_chapters_of_the_story_are_those_of_the_first_with_a_scan() -> None:
+    texts = [(ROOT / file).read_text(encoding="utf-8") for file in (scenario.GATES, scenario.GATES_WITH_SCAN)]
+    before, after = map(parse_gates, texts)
+    node = after.gates["node"]
+    assert [check.kind for check in node.checks] == ["task", "scan"]
+    without = msgspec.structs.replace(node, checks=node.checks[:1])
+    assert msgspec.structs.replace(after, gates={"node": without}) == before
+    jsonschema.validate(yaml.safe_load(texts[1]), gates_schema())
 
 
 def test_the_published_schema_is_the_one_of_the_types() -> None:
