@@ -109,7 +109,8 @@ def findings(answer: dict[str, Any]) -> RenderableType:
         package = f"{item['package']} {item['version']}"
         row(lines, item["vulnerability"], item["severity"] + new, package, ", ".join(item["fixedIn"]), outcome)
     built = f", database of {when(answer['databaseBuiltAt'])}" if answer["databaseBuiltAt"] else ""
-    about = plain(f"{answer['scanner']}{built}, {answer['platform'] or 'platform not told'}: {counts}")
+    again = f", scanned again at {when(answer['scannedAgainAt'])}" if answer["scannedAgainAt"] else ""
+    about = plain(f"{answer['scanner']}{built}{again}, {answer['platform'] or 'platform not told'}: {counts}")
     left = answer["total"] - len(answer["items"])
     rest = [plain(f"and {left} more: --sarif has all")] if left else []
     warned = [plain(f"warning: {text}") for text in answer["warnings"]]
@@ -151,11 +152,16 @@ def status_lines(answer: dict[str, Any]) -> list[str]:
     lines = []
     for one in answer["gates"]:
         newest = _latest(one["latest"]).plain
-        tags = [f"{tag['tag']} on {brief(tag['digest'])}{' held' if tag['hold'] else ''}" for tag in one["stable"]]
+        tags = list(map(_tag_line, one["stable"]))
         lines.append(f"gate {one['name']}: {', '.join(tags) or 'nothing promoted'}; {newest}")
     for app in answer["apps"]:
         lines.append(f"app {app['name']}: {app['live'] or 'nothing live'}; {_latest(app['latest']).plain}")
     return lines
+
+
+def _tag_line(tag: dict[str, Any]) -> str:
+    risk = " at risk" if tag["scan"] and tag["scan"]["atRisk"] else ""
+    return f"{tag['tag']} on {brief(tag['digest'])}{' held' if tag['hold'] else ''}{risk}"
 
 
 def promotions(answer: dict[str, Any]) -> RenderableType:
@@ -263,14 +269,27 @@ def _alarms(answer: dict[str, Any]) -> Iterator[Text]:
 
 
 def _gates(listed: Iterable[dict[str, Any]]) -> Table:
-    gates = table("gate", "tag", "digest", "unique tag", "since (UTC)", "held", "newest candidate")
+    gates = table("gate", "tag", "digest", "unique tag", "since (UTC)", "held", "scan", "newest candidate")
     for gate in listed:
         for tag in gate["stable"]:
-            digest, moved, hold = brief(tag["digest"]), when(tag["movedAt"]), _hold(tag["hold"])
-            row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, _latest(gate["latest"]))
+            digest, moved, hold, scan = (
+                brief(tag["digest"]),
+                when(tag["movedAt"]),
+                _hold(tag["hold"]),
+                _scan(tag["scan"]),
+            )
+            row(gates, gate["name"], tag["tag"], digest, tag["unique"], moved, hold, scan, _latest(gate["latest"]))
         if not gate["stable"]:
-            row(gates, gate["name"], *("",) * 5, _latest(gate["latest"]))
+            row(gates, gate["name"], *("",) * 6, _latest(gate["latest"]))
     return gates
+
+
+def _scan(scan: dict[str, Any] | None) -> Text:
+    """What the newest report of a stable tag found; "" if the gate does not scan."""
+    if scan is None or scan["scannedAt"] is None:
+        return Text("not scanned" if scan else "")
+    found = plain(", ".join(f"{count} {severity}" for severity, count in scan["counts"].items()) or "nothing found")
+    return Text.assemble(("at risk: ", "bold red"), found) if scan["atRisk"] else found
 
 
 def _checks(record: dict[str, Any]) -> Iterator[Text]:

@@ -95,6 +95,7 @@ class Basegate:
         from shared.domain.targets.aci import AciRule
         from shared.ports import Services
         from shared.rules.login_servers import LoginServers
+        from shared.telemetry import meter_of
 
         secrets = VaultCredentials(self.settings.key_vault, credential)
         ledger, registry = TableLedger(self._endpoint("table"), credential), AcrRegistry(credential, secrets)
@@ -116,6 +117,7 @@ class Basegate:
             subscriptions=EventGridSubscriptions(credential, self.settings.site),
             keep=timedelta(days=self.settings.keep_days),
             signer=self._signer(),
+            meter=meter_of(self.settings),
             url=self.settings.public_url,
         )
 

@@ -665,6 +665,13 @@ class Announcer(Protocol):
         """
 
 
+class Meter(Protocol):
+    """Numbers for the dashboards and alerts of a monitoring system."""
+
+    def gauge(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        """Report the current value of a gauge for some attributes; `shared/telemetry.py` has the names."""
+
+
 class Clock(Protocol):
     """The time."""
 
@@ -679,7 +686,8 @@ class Services:
     `rules` returns the policy, and raises `Retry` while the login servers of its registries are unknown. `keep` is how
     long unused records are kept, and outcomes are sent again. `unavailable` has the listeners that did not answer, and
     until when this process leaves them to their work items. `targets` are by the kinds of their rules. `signer` signs
-    decision records (None: there are none), and `url` is the app's public URL, "" if it is unknown.
+    decision records (None: there are none), `meter` reports metrics (None: telemetry is off), and `url` is the app's
+    public URL, "" if it is unknown.
     """
 
     rules: Callable[[], Policy]
@@ -698,6 +706,7 @@ class Services:
     subscriptions: Subscriptions
     keep: timedelta = timedelta(days=400)
     signer: Signer | None = None
+    meter: Meter | None = None
     url: str = ""
     unavailable: dict[str, datetime] = field(default_factory=dict)
 

@@ -107,7 +107,13 @@ ALARM_CELLS: dict[str, tuple[str, str]] = {
 """The column that an alarm is about, and the state that it shows there, by its kind."""
 
 _WARNINGS = frozenset(
-    (AlarmKind.UPSTREAM_QUIET, AlarmKind.SECRET_EXPIRES, AlarmKind.NO_SUBSCRIPTION, AlarmKind.STALLED)
+    (
+        AlarmKind.UPSTREAM_QUIET,
+        AlarmKind.SECRET_EXPIRES,
+        AlarmKind.NO_SUBSCRIPTION,
+        AlarmKind.STALLED,
+        AlarmKind.NOT_RESCANNED,
+    )
 )
 """Alarms about what is not wrong yet, or only delayed."""
 
@@ -161,10 +167,15 @@ def ago(at: datetime | None, now: datetime) -> str:
 
 
 def scan_in_words(scan: TagScan, now: datetime) -> str:
-    """What the newest report found, and its age: `2 critical, 5 high; scanned 3 h ago`. Lesser ones are one number."""
+    """What the newest report found, and its age: `2 critical, 5 high; scanned 3 h ago`. Lesser ones are one number.
+
+    Of an image at risk it says first how many of those that fail are new.
+    """
     if scan.scanned_at is None:
         return "no report of a scan"
-    return f"{_findings(scan.counts)}; scanned {ago(scan.scanned_at, now)}"
+    new = f"{scan.new} new, " if scan.new else ""
+    risk = f"{new}{scan.failing} {'fails' if scan.failing == 1 else 'fail'}; " if scan.at_risk else ""
+    return f"{risk}{_findings(scan.counts)}; scanned {ago(scan.scanned_at, now)}"
 
 
 def scans_in_words(scans: Sequence[TagScan], now: datetime) -> str:

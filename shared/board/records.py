@@ -13,7 +13,17 @@ from msgspec.structs import asdict, replace
 from shared.board import buttons
 from shared.board.buttons import Action
 from shared.board.findings import FindingsSection, findings_section
-from shared.board.parts import Item, Severity, duration, facts, item_of, moment, severity_of, short_image
+from shared.board.parts import (
+    Item,
+    Severity,
+    duration,
+    facts,
+    item_of,
+    moment,
+    scan_in_words,
+    severity_of,
+    short_image,
+)
 from shared.checks import KINDS
 from shared.domain.candidate import Candidate, CandidateState, CandidateSummary, CheckRecord, Verdict
 from shared.domain.errors import Malformed
@@ -22,7 +32,7 @@ from shared.domain.policy import App
 from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import Entry, Record
 from shared.domain.rollout import AppRecord, BuildRecord, BuiltImage, Rollout, RolloutState, RolloutSummary
-from shared.domain.stable_tag import Veto
+from shared.domain.stable_tag import StableTag, TagScan, Veto
 from shared.interface import OPERATIONS
 from shared.ports import Listed, ListFilter, Services, read
 from shared.promotion.vetoes import Vetoes
@@ -84,7 +94,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of the history of a gate or an app. `older` is the query of the next page ("" on the last)."""
+    """A page of the history of a gate or an app. `older` is the query of the next page ("" on the last).
+
+    `scans` are the stable tags whose images were scanned, those at risk first, at most 25.
+    """
 
     name: str
     source: str
@@ -95,6 +108,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     older: str
     running: bool
     vetoes: tuple[Item, ...] = ()
+    scans: tuple[Item, ...] = ()
     actions: tuple[Action, ...] = ()
 
 
@@ -234,8 +248,11 @@ def _events(histories: Iterable[tuple[str, Sequence[Entry]]]) -> tuple[Entry, ..
 
 
 def gate_history(services: Services, name: str, shown: Filter) -> History:
-    """A page of a gate's candidates, and its active vetoes. Raises `Malformed` or `NotFound`."""
-    gate, vetoes = Lookup(services).gate(name), Vetoes(services)
+    """A page of a gate's candidates, its active vetoes, and its scans. Raises `Malformed` or `NotFound`."""
+    gate, vetoes, now = Lookup(services).gate(name), Vetoes(services), services.clock.now()
+    stables = [stored.record for stored in services.ledger.list(StableTag, name)]
+    scanned = [(one, one.current_scan) for one in stables if one.current_scan is not None]
+    scanned.sort(key=lambda pair: pair[1] is None or not pair[1].at_risk)
     items, common = _read(services, Candidate, CandidateState, name, shown)
     return History(
         **common,
@@ -243,6 +260,7 @@ def gate_history(services: Services, name: str, shown: Filter) -> History:
         target=vetoes.target(gate),
         rows=tuple(map(_candidate, items)),
         vetoes=tuple(_veto(veto) for veto in vetoes.all(gate) if veto.is_active),
+        scans=tuple(_scan(stable, scan, now) for stable, scan in scanned[:_ROWS] if scan is not None),
     )
 
 
@@ -320,6 +338,20 @@ def _rollout(item: RolloutSummary, actions: tuple[Action, ...]) -> Item:
         full=item.image or item.id,
         note=f"cause: {item.cause}{f', on {short_image(item.base)}' if item.base else ''}",
         actions=actions,
+    )
+
+
+def _scan(stable: StableTag, scan: TagScan, now: datetime) -> Item:
+    state, severity = ("at risk", Severity.BAD) if scan.at_risk else ("scanned", Severity.GOOD)
+    return Item(
+        subject=stable.tag,
+        full=stable.unique or scan.digest,
+        note=scan_in_words(scan, now),
+        state=state if scan.scanned_at else "not scanned",
+        severity=severity if scan.scanned_at else Severity.IDLE,
+        since=scan.scanned_at,
+        reason=scan.reason,
+        link=f"candidates/{stable.gate}.{stable.candidate}",
     )
 
 

@@ -5,6 +5,7 @@ there is no verdict, whatever the reason: `unknown`, and the scan is run again.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -81,7 +82,8 @@ class Review(NamedTuple):
     """A report, its judgement, and the keys of the findings of the promoted image (None: there are none to compare).
 
     `basis` identifies what the judgement depends on beside the report and the time. `scanned` says which of the image's
-    platforms it is about.
+    platforms it is about. `scanned_again_at` is when a promoted image was scanned again, None for the report of the
+    candidate.
     """
 
     report: Report
@@ -89,6 +91,7 @@ class Review(NamedTuple):
     baseline: frozenset[str] | None
     basis: str
     scanned: Scanned
+    scanned_again_at: datetime | None = None
 
     @property
     def new(self) -> int:

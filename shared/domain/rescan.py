@@ -9,6 +9,7 @@ from shared.domain.candidate import CheckRecord
 from shared.domain.decide import rerun_wait
 from shared.domain.image import Digest, Tag
 from shared.domain.record import Row
+from shared.domain.stable_tag import TagScan
 
 OFTEN = 4
 """How many times within the interval of its rule a digest is scanned at most, however new the databases are."""
@@ -20,7 +21,8 @@ class Rescan(Row, frozen=True, kw_only=True):
     `last` has the newest report, at first that of the candidate, and `baseline` is the place of the one that it is
     compared with: that of the promotion, or else the first one ("": there is none yet). `run` is the scan in progress,
     or the next one, and `failures` counts the scans in a row without a report. `owned` are its places in the archive;
-    those of the candidate are not.
+    those of the candidate are not. `scan` is the last judgement of an image that an app runs on and no stable tag
+    points to: else that is in the record of the tag.
     """
 
     gate: str
@@ -32,6 +34,7 @@ class Rescan(Row, frozen=True, kw_only=True):
     baseline: str = ""
     failures: int = 0
     owned: tuple[str, ...] = ()
+    scan: TagScan | None = None
 
     @property
     def partition(self) -> str:

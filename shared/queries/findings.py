@@ -12,6 +12,7 @@ from shared.domain.candidate import Candidate, CheckRecord, Verdict
 from shared.domain.errors import NotFound
 from shared.domain.exception import ExceptionGrant
 from shared.domain.record import ApiModel
+from shared.domain.rescan import Rescan, rescan_row
 from shared.findings.exceptions import is_about
 from shared.findings.judge import JudgedFinding, Judgement, keys_of
 from shared.findings.model import Finding, Severity
@@ -56,8 +57,9 @@ class FindingItem(ApiModel, frozen=True, kw_only=True):
 class Findings(ApiModel, frozen=True, kw_only=True):
     """What a scan found in a candidate, and the verdict on it under the rules and exceptions of today.
 
-    Of several scans it is the first one that fails, else the first one. `total` is the number of findings, of which at
-    most 1000 are in `items`.
+    Of several scans it is the first one that fails, else the first one; of a promoted image that was scanned again it
+    is the newest, and new is what was not found when it was promoted. `total` is the number of findings, of which at
+    most 1000 are in `items`; `scannedAgainAt` is null if it was not.
     """
 
     candidate: str
@@ -65,6 +67,7 @@ class Findings(ApiModel, frozen=True, kw_only=True):
     scanner: str
     database_built_at: datetime | None
     platform: str
+    scanned_again_at: datetime | None
     verdict: Verdict
     reason: str
     counts: dict[Severity, int]
@@ -109,6 +112,7 @@ class ScanFindings:
             scanner=f"{report.scanner.name} {report.scanner.version}".strip(),
             database_built_at=report.scanner.database_built_at,
             platform=report.subject.platform,
+            scanned_again_at=review.scanned_again_at,
             verdict=judgement.verdict,
             reason=judgement.reason,
             counts=judgement.counts,
@@ -131,9 +135,19 @@ class ScanFindings:
         assert isinstance(kind, ScanCheckKind)
         for check in candidate.checks:
             rule = self._rule_of(candidate, check)
+            again = self._rescan(candidate, check) if rule else None
+            if rule and again and (review := kind.review_promoted(candidate, again.report, again.baseline, rule)):
+                yield review._replace(scanned_again_at=again.last.finished_at if again.last else None)
+                continue
             review = kind.review(candidate, check, rule or ScanRules())
             if review is not None:
                 yield review if rule else review._replace(judgement=_recorded(check, review.judgement))
+
+    def _rescan(self, candidate: Candidate, check: CheckRecord) -> Rescan | None:
+        """The rescans of a candidate that is promoted, which have its newest report."""
+        row = rescan_row(candidate.digest, check.run_fingerprint)
+        stored = self._services.ledger.load(Rescan, candidate.gate, row) if check.evidence.report_blob else None
+        return stored.record if stored and stored.record.report else None
 
     def _rule_of(self, candidate: Candidate, check: CheckRecord) -> ScanRules | None:
         """The rule of today for what a check ran; None if the gate does not scan like that any more."""

@@ -37,8 +37,24 @@ class Items(ApiModel, Generic[T], frozen=True, kw_only=True):
     items: tuple[T, ...]
 
 
+class ScanAnswer(ApiModel, frozen=True, kw_only=True):
+    """What the newest report says of a stable tag's digest: its findings by severity, and whether it is at risk.
+
+    `failing` is the number that fails under the rules and exceptions of the last sweep, `new` how many of those were
+    not in the report that it was promoted with. `scannedAt` is null if there is no report.
+    """
+
+    scanned_at: Moment | None
+    database_built_at: Moment | None
+    counts: dict[str, int]
+    failing: int
+    new: int
+    at_risk: bool
+    reason: str
+
+
 class StableTagAnswer(ApiModel, frozen=True, kw_only=True):
-    """A stable tag: its digest, and its hold if it is held."""
+    """A stable tag: its digest, its hold if it is held, and what is known of its scans if the gate scans."""
 
     tag: str
     sequence: int
@@ -46,6 +62,7 @@ class StableTagAnswer(ApiModel, frozen=True, kw_only=True):
     unique: str
     moved_at: Moment | None
     hold: Hold | None
+    current_scan: ScanAnswer | None = msgspec.field(name="scan")
 
 
 class Gate(ApiModel, frozen=True, kw_only=True):

@@ -159,11 +159,8 @@ class Reconciler:
                 record = replace(record, next_step_at=None)
             elif must_wait and (wait or record != before or record.next_step_at is None):
                 record = record.planning(now, wait)  # else the plan that was due stays, and nothing is written
-            is_saved_later = _is_carried(decision, following) and (not must_wait or decision.action is Action.ROLL_OUT)
-            if step.waits_for_record or not is_saved_later:
-                step.save(record)
-            else:
-                step.carry(record)
+            is_carried = not step.waits_for_record and _is_carried(decision, following, must_wait=must_wait)
+            (step.carry if is_carried else step.save)(record)
             _log_step(decision, before, record)
             if step.waits_for_record:
                 return
@@ -283,12 +280,12 @@ class Reconciler:
         return ahead <= 0
 
 
-def _is_carried(decision: Decision, following: Decision) -> bool:
+def _is_carried(decision: Decision, following: Decision, *, must_wait: bool) -> bool:
     """Whether the result of a step is saved later: with the next one, or after the rollouts that it has started.
 
     A worker that dies while it takes the first steps of those starts them again, which finds what it has begun.
     """
-    return following.action in _SAVES_FIRST or decision.action is Action.ROLL_OUT
+    return decision.action is Action.ROLL_OUT or (not must_wait and following.action in _SAVES_FIRST)
 
 
 def _log_step(decision: Decision, before: Record, after: Record) -> None:

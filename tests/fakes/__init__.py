@@ -15,7 +15,7 @@ from tests.fakes.registries import FakeReferrers, FakeRegistry, FakeSecrets, Fak
 from tests.fakes.rules import SUBSCRIPTION, digest, registry_rule, sample_policy
 from tests.fakes.storage import FakeArchive, FakeLedger, FakeQueue
 from tests.fakes.tasks import FakeRun, FakeTasks
-from tests.fakes.world import FakeAnnouncer, ProcessDied, World
+from tests.fakes.world import FakeAnnouncer, FakeMeter, ProcessDied, World
 
 __all__ = [
     "START",
@@ -25,6 +25,7 @@ __all__ = [
     "FakeClock",
     "FakeContainers",
     "FakeLedger",
+    "FakeMeter",
     "FakeProbe",
     "FakeQueue",
     "FakeReferrers",

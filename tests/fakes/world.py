@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,7 +21,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import StableTag
 from shared.domain.targets.aci import AciRule
 from shared.intake.hints import Hints, Recognized, recognize
-from shared.ports import Announcer, Clock, DeploymentTarget, Services, Signer
+from shared.ports import Announcer, Clock, DeploymentTarget, Meter, Services, Signer
 from shared.reconcile.engine import Reconciler
 from tests.fakes.clock import FakeClock
 from tests.fakes.containers import FakeContainers, FakeProbe
@@ -52,6 +52,19 @@ class FakeAnnouncer:
         return [outcome.name for outcome in self.announced]
 
 
+class FakeMeter:
+    """Keeps the last value of each gauge."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+
+    def gauge(self, name: str, value: float, attributes: Mapping[str, str]) -> None:
+        self._values[name, frozenset(attributes.items())] = value
+
+    def value(self, name: str, attributes: Mapping[str, str]) -> float:
+        return self._values[name, frozenset(attributes.items())]
+
+
 @dataclass
 class World:
     """Everything of one scenario, and the actions of a test."""
@@ -74,6 +87,7 @@ class World:
         self.more_listeners: dict[str, Announcer] = {}
         self.more_targets: dict[str, DeploymentTarget[Any]] = {}
         self.signer: Signer | None = None
+        self.meter: Meter | None = None
         self.workers_clock: Clock = self.clock
         self.restart()
 
@@ -97,6 +111,7 @@ class World:
             subscriptions=self.subscriptions,
             keep=self.keep,
             signer=self.signer,
+            meter=self.meter,
         )
         self.reconciler = Reconciler(self.services)
         others = {HintKind.APP_IMAGE: self._app_image, HintKind.STABLE_TAGS: self._stable_tags}

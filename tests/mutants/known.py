@@ -1083,6 +1083,37 @@ KNOWN = (
         ),
     ),
     Mutant(
+        "a scan without a report puts an image at risk",
+        "shared/sweep/jobs/rescan.py",
+        "if result.verdict is Verdict.UNKNOWN or not result.evidence.report_blob:",
+        "if False:",
+        _in(
+            "unit/test_rescan.py",
+            "test_a_scan_without_a_report_is_told_once_after_three_times_and_puts_nothing_at_risk",
+        ),
+    ),
+    Mutant(
+        "what is said of a scan undoes the move of a stable tag",
+        "shared/sweep/jobs/rescan.py",
+        "if scan != stable.scan and not moves and not run.dry_run:",
+        "if scan != stable.scan and not run.dry_run:",
+        _in("unit/test_rescan.py", "test_a_stable_tag_that_is_being_moved_is_not_written"),
+    ),
+    Mutant(
+        "a worker that dies while it starts a rescan starts another one",
+        "shared/sweep/jobs/rescan.py",
+        "found, now = self._kind.adopt(image, rule, record.mark, record.run.claimed_at), self._services.clock.now()",
+        "found, now = None, self._services.clock.now()",
+        _in("unit/test_rescan.py", "test_a_worker_that_dies_while_it_starts_a_scan_leaves_one_run"),
+    ),
+    Mutant(
+        "whether an image is scanned again changes the meaning of its verdict",
+        "shared/domain/policy.py",
+        "{key: written[key] for key in written if key not in check.besides}",
+        "written",
+        _in("unit/test_rescan.py", "test_whether_and_when_it_is_scanned_again_says_nothing_about_the_verdict"),
+    ),
+    Mutant(
         "an exception counts as soon as it is asked for",
         "shared/domain/exception.py",
         "return self.granted_at is not None and self.ended_at is None",
@@ -1092,8 +1123,8 @@ KNOWN = (
     Mutant(
         "two checks without a verdict put off each other's alarm for ever",
         "shared/reconcile/candidates.py",
-        "if not only_waits_to_retry(again, gate):",
-        "if decide_candidate(again, gate, now).index != index:",
+        "or not only_waits_to_retry(after, gate):",
+        "or decide_candidate(after, gate, now).index != index:",
         _in(
             "unit/test_candidate_life.py",
             "test_two_checks_without_a_verdict_are_stalled_and_each_is_run_again_when_it_is_due",

@@ -92,6 +92,47 @@ def test_switched_to_otlp_it_sends_the_log_with_its_fields() -> None:
     assert result.stdout.splitlines() == ["True ['/v1/logs']"]
 
 
+_METRICS = """
+import http.server, os, threading
+
+bodies = []
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        bodies.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.server_address[1]}"
+
+from opentelemetry.metrics import get_meter_provider
+from shared.settings import Settings
+from shared.telemetry import configure_telemetry, meter_of
+
+settings = Settings(storage_account="x", telemetry="otlp")
+configure_telemetry(settings)
+meter = meter_of(settings)
+meter.gauge("basegate.at_risk", 1, {"gate": "node", "tag": "15-alpine"})
+get_meter_provider().force_flush()
+get_meter_provider().force_flush()
+print(meter_of(Settings(storage_account="x")))
+print([(path, b"basegate.at_risk" in body, b"15-alpine" in body) for path, body in bodies])
+"""
+
+
+def test_a_gauge_is_exported_once_with_its_attributes() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    program = [sys.executable, "-W", "error::DeprecationWarning", "-c", _METRICS]
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    assert result.stdout.splitlines() == ["None", "[('/v1/metrics', True, True)]"]
+
+
 _AZURE = """
 import logging
 import azure.monitor.opentelemetry as monitor
