@@ -222,4 +222,4 @@ def test_a_file_that_redirects_into_a_private_network_is_refused(doubles: Double
     copied, registry = from_hostile(doubles, answer)
     assert registry.referrers[IMAGE] == [digest_of(good)]
     assert copied.words.startswith("1 copied; 1 refused, ")
-    assert "redirected" in copied.refused[0]
+    assert "private" in copied.refused[0]

@@ -156,7 +156,7 @@ def purge_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def purge_the_last_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "purgeable_attempts", lambda attempts, before: list(attempts))
+    monkeypatch.setattr(purge, "purgeable_attempts", lambda attempts, before, in_use: list(attempts))
 
 
 def remove_unique_tags_that_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -307,6 +307,7 @@ def _away(play: Player) -> None:
     world.push(TAG, GREEN)
     play.go_on(steps=8)
     world.registry.copy_fault = None
+    play.go_on(seconds=300)
     world.tasks.start_fault = Retry("tasks are away")
     world.push(TAG, BLUE)
     play.go_on(steps=6)
