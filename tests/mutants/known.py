@@ -1121,13 +1121,13 @@ KNOWN = (
         _in("unit/test_exceptions_granted.py", "test_a_request_counts_for_nothing_until_it_is_granted"),
     ),
     Mutant(
-        "two checks without a verdict put off each other's alarm for ever",
+        "a check without a verdict raises no alarm when the one beside it ends after it",
         "shared/reconcile/candidates.py",
         "or not only_waits_to_retry(after, gate):",
         "or decide_candidate(after, gate, now).index != index:",
         _in(
             "unit/test_candidate_life.py",
-            "test_two_checks_without_a_verdict_are_stalled_and_each_is_run_again_when_it_is_due",
+            "test_a_check_without_a_verdict_stalls_the_candidate_as_soon_as_the_one_beside_it_has_passed",
         ),
     ),
 )
