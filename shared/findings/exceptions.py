@@ -15,11 +15,6 @@ SOON = timedelta(days=7)
 """How long before its end an exception is announced to end."""
 
 
-def covers(exception: ExceptionRule, finding: Finding, gate: str, now: datetime) -> bool:
-    """Whether a finding in an image of a gate is accepted now."""
-    return is_in_scope(exception, gate) and is_active(exception, now) and is_about(exception, finding)
-
-
 def is_in_scope(exception: ExceptionRule, gate: str) -> bool:
     """Whether it is for images of a gate; "" is an unknown one, which only an exception for all includes.
 

@@ -12,7 +12,7 @@ import yaml
 from scripts.schema import gates_schema
 from shared.domain.errors import Malformed
 from shared.domain.policy import ExceptionRule
-from shared.findings.exceptions import LONGEST, SOON, covers, end_warning
+from shared.findings.exceptions import LONGEST, SOON, end_warning, is_about, is_active, is_in_scope
 from shared.findings.model import Finding, Package
 from shared.findings.purls import Purl, parse_purl
 from shared.rules import InvalidGates, parse_condition, parse_exceptions, parse_gates
@@ -30,7 +30,8 @@ def accepted(**changes: Any) -> ExceptionRule:
 
 
 def covered(finding: Finding = FINDING, gate: str = "node", **changes: Any) -> bool:
-    return covers(accepted(**changes), finding, gate, NOW)
+    exception = accepted(**changes)
+    return is_in_scope(exception, gate) and is_active(exception, NOW) and is_about(exception, finding)
 
 
 @pytest.mark.parametrize("name", ["CVE-2026-1234", "cve-2026-1234", "GHSA-AAAA-bbbb-cccc"])
@@ -98,7 +99,7 @@ def test_it_ends_with_its_day_in_utc_or_at_its_time(until: str, ends_at: datetim
 
 def test_it_covers_until_its_end_and_at_most_for_a_year() -> None:
     def at(moment: datetime) -> bool:
-        return covers(accepted(until="2026-06-30T00:00Z"), FINDING, "node", moment)
+        return is_active(accepted(until="2026-06-30T00:00Z"), moment)
 
     end = datetime(2026, 6, 30, tzinfo=UTC)
     assert at(end - timedelta(seconds=1))
