@@ -25,6 +25,7 @@ class Needs:
         self._world, self._client = world, client
         self._of: Mapping[str, Callable[[Values], Values]] = {
             "Registries_ImportImage": self._image,
+            "Registries_Update": self._registry_alone,
             "Runs": self._run,
             "GetSecret": self._version_of_secret,
             "UpdateSecret": self._version_of_secret,
@@ -62,9 +63,13 @@ class Needs:
             values["parameters"]["source"]["sourceImage"] = f"{repository}@{digest}"
         return values
 
+    def _registry_alone(self, values: Values) -> Values:
+        """A registry without replications: it is updated to a SKU that has none."""
+        self._world.forget(_registry(values))
+        return values
+
     def _run(self, values: Values) -> Values:
-        registry = f"{scenario.group_id(values['resourceGroupName'])}/providers/Microsoft.ContainerRegistry/registries"
-        registry = f"{registry}/{values['registryName']}"
+        registry = _registry(values)
         self._world.prepare("GET", registry, None)
         request = {"type": "EncodedTaskRunRequest", "encodedTaskContent": _WAITING_TASK, "platform": {"os": "Linux"}}
         started = self._client.send("POST", f"{ARM}{registry}/scheduleRun?api-version={_TASKS}", request)
@@ -95,3 +100,9 @@ class Needs:
     def _vault(self, values: Values, method: str, path: str, body: object = None) -> Any:
         url = f"{values['vaultBaseUrl'].rstrip('/')}/{path}?api-version={_SECRETS}"
         return self._client.send(method, url, body).answered
+
+
+def _registry(values: Values) -> str:
+    """The id of the registry that an example names."""
+    group = scenario.group_id(values["resourceGroupName"])
+    return f"{group}/providers/Microsoft.ContainerRegistry/registries/{values['registryName']}"
