@@ -110,6 +110,8 @@ az-table: $(READY) ## docs/azure-cli.md from the lists of az commands that `make
 
 yardstick: setup ## the article's az commands and more, with the real Azure CLI, in a sandbox of their own (733 MB)
 	@$(PY) -m sandbox.yardstick --install
+	@$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick down
+	@$(ROOT) rm -rf .sandbox/yardstick
 	@$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick up
 	@$(ROOT) $(PY) -m sandbox.yardstick --state .sandbox/yardstick; code=$$?; \
 		$(ROOT) $(PY) -m sandbox --state .sandbox/yardstick down; exit $$code
