@@ -119,11 +119,8 @@ def judge(
     cover = _Cover(report, now, granted, tuple(vex))
     gaps: Counter[tuple[int, str]] = Counter()
     conditions = tuple(map(str, rules.fail_on))
-    found = []
-    for finding in report.findings:
-        index = _matched(rules, finding, now, gaps)
-        if index is not None:
-            found.append(_judged(finding, conditions[index], rules, cover, baseline))
+    matched = ((finding, _matched(rules, finding, now, gaps)) for finding in report.findings)
+    found = [_judged(one, conditions[i], rules, cover, baseline) for one, i in matched if i is not None]
     denied = [one for one in report.licences if rules.licences and is_denied(one.name, rules.licences.deny)]
     secrets = report.secrets if rules.secrets == "fail" else ()
     judgement = Judgement(
@@ -136,17 +133,13 @@ def judge(
         unused=cover.unused(report.findings),
     )
     verdict, reason = _verdict(report, rules, now, judgement)
-    return replace(
-        judgement,
-        verdict=verdict,
-        reason=reason,
-        warnings=(
-            *_gap_warnings(rules, gaps),
-            *_suppressed_warnings(judgement, denied, secrets),
-            *_status_warnings(judgement),
-            *cover.warnings(judgement.unused),
-        ),
+    warnings = (
+        *_gap_warnings(rules, gaps),
+        *_suppressed_warnings(judgement, denied, secrets),
+        *_status_warnings(judgement),
+        *cover.warnings(judgement.unused),
     )
+    return replace(judgement, verdict=verdict, reason=reason, warnings=warnings)
 
 
 def keys_of(findings: Iterable[Finding]) -> frozenset[str]:

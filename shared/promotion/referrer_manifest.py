@@ -5,7 +5,7 @@ https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -86,11 +86,7 @@ def referrer_manifest(body: bytes, subject: Digest, *, by_tag: bool = False) -> 
     Raises:
         Malformed: it is not.
     """
-    try:
-        json.loads(body, object_pairs_hook=_require_plain)  # 1
-        manifest = msgspec.json.decode(body, type=_Manifest)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise Malformed("manifest", "it is not the manifest of an artifact") from error
+    manifest = _parsed(body)  # 1
     media_type = manifest.media_type or (_IMAGE if manifest.config else "")
     if manifest.manifests is not None or media_type not in _TYPES:  # 2
         kind = "an index" if manifest.manifests is not None else f"of the media type {_shown(media_type)}"
@@ -104,17 +100,21 @@ def referrer_manifest(body: bytes, subject: Digest, *, by_tag: bool = False) -> 
     if len(artifact_type) > _TYPE_LIMIT:
         raise Malformed("manifest", f"its artifact type has {len(artifact_type)} characters")
     layers = tuple(map(_blob, [*(manifest.layers or ()), *(manifest.blobs or ())]))  # 4
-    config = (_blob(manifest.config),) if manifest.config else ()
-    blobs = tuple({blob.digest: blob for blob in (*config, *layers)}.values())
-    if len(blobs) > BLOBS_LIMIT:
-        raise Malformed("layers", f"it has {len(blobs)} blobs, more than {BLOBS_LIMIT}")
     return ReferrerManifest(
         media_type=media_type,
         artifact_type=artifact_type,
         annotations=manifest.annotations or {},
-        blobs=blobs,
+        blobs=_distinct([*([_blob(manifest.config)] if manifest.config else []), *layers]),
         layers=layers,
     )
+
+
+def _parsed(body: bytes) -> _Manifest:
+    try:
+        json.loads(body, object_pairs_hook=_require_plain)
+        return msgspec.json.decode(body, type=_Manifest)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise Malformed("manifest", "it is not the manifest of an artifact") from error
 
 
 def _require_plain(pairs: list[tuple[str, object]]) -> None:
@@ -128,6 +128,13 @@ def _require_plain(pairs: list[tuple[str, object]]) -> None:
             raise Malformed("manifest", f"it has the key {_shown(key)}")
     if len({key for key, _ in pairs}) < len(pairs):
         raise Malformed("manifest", "it has a key twice")
+
+
+def _distinct(blobs: Iterable[Blob]) -> tuple[Blob, ...]:
+    distinct = tuple({blob.digest: blob for blob in blobs}.values())
+    if len(distinct) > BLOBS_LIMIT:
+        raise Malformed("layers", f"it has {len(distinct)} blobs, more than {BLOBS_LIMIT}")
+    return distinct
 
 
 def _blob(written: _Descriptor) -> Blob:

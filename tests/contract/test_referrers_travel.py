@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from io import BytesIO
 from types import SimpleNamespace
@@ -27,28 +26,10 @@ from tests.contract.registries.double import Asked, Reply, json_reply
 from tests.contract.registries.doubles import ANYONE, Doubles
 from tests.fakes import sample_policy
 from tests.fakes.clock import FakeClock
-from tests.fakes.registries import FakeRegistry
+from tests.fakes.registries import SBOM, FakeRegistry, attached_manifest, digest_of
 
 OCI_MANIFEST, OCI_INDEX = artifacts_acr.OCI_MANIFEST, artifacts_acr.OCI_INDEX
-SBOM = "application/spdx+json"
 IMAGE = parse_digest("sha256:" + "a" * 64)
-
-
-def digest_of(content: bytes) -> Digest:
-    return parse_digest("sha256:" + hashlib.sha256(content).hexdigest())
-
-
-def manifest(*blobs: bytes, subject: str = "", **changes: Any) -> bytes:
-    parts = [{"mediaType": SBOM, "digest": digest_of(blob), "size": len(blob)} for blob in blobs]
-    made: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": SBOM,
-        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(b"{}"), "size": 2},
-        "layers": parts,
-    }
-    made |= {"subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}} if subject else {}
-    return json.dumps(made | changes).encode()
 
 
 class Travel:
@@ -86,11 +67,11 @@ class Travel:
 
 def test_referrers_and_tags_of_cosign_arrive_with_their_bytes_and_once(place: Place, secrets: VaultCredentials) -> None:
     travel = Travel(place, secrets, "travels")
-    body, signature = manifest(b"an SBOM", subject=travel.image), manifest(b"a signature")
+    body, signature = attached_manifest(b"an SBOM", subject=travel.image), attached_manifest(b"a signature")
     found = travel.attach(body, b"an SBOM")
     tag = f"{travel.image.replace(':', '-')}.sig"
     tagged = travel.attach(signature, b"a signature", tag=tag)
-    other = travel.attach(manifest(b"another", subject=digest_of(b"x")), b"another")
+    other = travel.attach(attached_manifest(b"another", subject=digest_of(b"x")), b"another")
     copied = travel.go()
     assert (copied.words, set(copied.digests)) == ("2 copied", {found, tagged})
     assert travel.arrived() == [found]
@@ -109,7 +90,7 @@ def test_attestations_are_added_to_the_decision_records_and_the_other_way_round(
     tag = attestations_tag(travel.image)
     record = Artifact(media_type="application/vnd.dsse.envelope.v1+json", content=b"a record", annotations={"a": "b"})
     travel.registry.add_layer(place.base, "shared-tag", tag, record)
-    travel.attach(manifest(b"an attestation"), b"an attestation", tag=tag)
+    travel.attach(attached_manifest(b"an attestation"), b"an attestation", tag=tag)
     assert travel.go().words == "1 copied"
     travel.registry.add_layer(place.base, "shared-tag", tag, replace(record, content=b"another record"))
     layers = json.loads(place.manifest(place.base, "shared-tag", tag))["layers"]
@@ -121,8 +102,8 @@ def test_attestations_are_added_to_the_decision_records_and_the_other_way_round(
 def test_a_decision_record_is_added_to_what_was_copied(place: Place, secrets: VaultCredentials) -> None:
     travel = Travel(place, secrets, "tag-first")
     tag = attestations_tag(travel.image)
-    travel.attach(manifest(b"an attestation", config={"mediaType": "x", "digest": digest_of(b"{}"), "size": 2}),
-                  b"an attestation", tag=tag)  # fmt: skip
+    config = {"mediaType": "x", "digest": digest_of(b"{}"), "size": 2}
+    travel.attach(attached_manifest(b"an attestation", config=config), b"an attestation", tag=tag)
     travel.go()
     travel.registry.add_layer(place.base, "tag-first", tag, Artifact(media_type="x", content=b"a record"))
     layers = json.loads(place.manifest(place.base, "tag-first", tag))["layers"]
@@ -131,7 +112,7 @@ def test_a_decision_record_is_added_to_what_was_copied(place: Place, secrets: Va
 
 def test_what_was_copied_is_deleted_with_its_image(place: Place, secrets: VaultCredentials) -> None:
     travel = Travel(place, secrets, "no-orphans")
-    found = travel.attach(manifest(b"an SBOM", subject=travel.image), b"an SBOM")
+    found = travel.attach(attached_manifest(b"an SBOM", subject=travel.image), b"an SBOM")
     travel.go()
     place.registry(place.base).delete_manifest("no-orphans", travel.image)
     assert travel.arrived() == []
@@ -160,7 +141,7 @@ def test_without_the_referrers_api_a_copied_referrer_is_listed_beside_the_others
 
     old: Any = SimpleNamespace(set_manifest=put, get_manifest=client.get_manifest)
     client.upload_blob("no-api", BytesIO(b"{}"))
-    bodies = [manifest(subject=travel.image, annotations={"number": number}) for number in ("1", "2", "1")]
+    bodies = [attached_manifest(subject=travel.image, annotations={"number": number}) for number in ("1", "2", "1")]
     for body in bodies:
         one = Manifest(media_type=OCI_MANIFEST, content=body, subject=travel.image, artifact_type=SBOM)
         artifacts_acr.put(old, "no-api", one)
@@ -189,7 +170,7 @@ def listing(*bodies: bytes, more: int = 0) -> Reply:
 
 
 def test_ten_thousand_referrers_that_are_not_there_cost_fifty_requests(doubles: Doubles) -> None:
-    good = manifest(b"an SBOM", subject=IMAGE)
+    good = attached_manifest(b"an SBOM", subject=IMAGE)
     content = {digest_of(one): one for one in (good, b"an SBOM", b"{}")}
 
     def answer(asked: Asked) -> Reply:
@@ -208,7 +189,7 @@ def test_ten_thousand_referrers_that_are_not_there_cost_fifty_requests(doubles: 
     "place", ["https://169.254.169.254/latest/meta-data", "https://localhost/x", "http://x.example/"]
 )
 def test_a_file_that_redirects_into_a_private_network_is_refused(doubles: Doubles, place: str) -> None:
-    bad, good = manifest(b"a file", subject=IMAGE), manifest(b"an SBOM", subject=IMAGE)
+    bad, good = attached_manifest(b"a file", subject=IMAGE), attached_manifest(b"an SBOM", subject=IMAGE)
     content = {digest_of(one): one for one in (bad, good, b"an SBOM", b"{}")}
 
     def answer(asked: Asked) -> Reply:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from shared.domain.errors import BasegateError, Gone, Malformed, Misconfigured, Rejected
 from shared.domain.image import Digest, ImageRef, Tag, parse_digest
@@ -28,6 +29,23 @@ from shared.signatures.model import Attached
 from tests.fakes.clock import START, FakeClock
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+SBOM = "application/spdx+json"
+
+
+def attached_manifest(*blobs: bytes, subject: str | None = None, **changes: Any) -> bytes:
+    """The manifest of an SBOM that is attached to an image: as a referrer if it has a subject."""
+    layers = [{"mediaType": SBOM, "digest": digest_of(blob), "size": len(blob)} for blob in blobs]
+    made: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": SBOM,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(b"{}"), "size": 2},
+        "layers": layers,
+    }
+    made |= {"subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}} if subject else {}
+    return json.dumps(made | changes).encode()
 
 
 def digest_of(content: bytes) -> Digest:

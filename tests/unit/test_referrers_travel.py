@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,26 +18,12 @@ from shared.promotion import referrers
 from shared.promotion.decision_records import attestations_tag
 from shared.promotion.referrer_manifest import referrer_manifest
 from tests.fakes import World, digest
-from tests.fakes.registries import OCI_MANIFEST, FakeSigner, digest_of
+from tests.fakes.registries import SBOM, FakeSigner, attached_manifest, digest_of
 from tests.fakes.world import ProcessDied
 
 GREEN, BLUE = digest("green"), digest("blue")
-SBOM = "application/spdx+json"
 ALARM = "referrers could not be copied"
-
-
-def manifest(*blobs: bytes, subject: str | None = GREEN, **changes: Any) -> bytes:
-    """The manifest of a referrer."""
-    parts = [{"mediaType": SBOM, "digest": digest_of(blob), "size": len(blob)} for blob in blobs]
-    made: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": SBOM,
-        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(b"{}"), "size": 2},
-        "layers": parts,
-    }
-    made |= {"subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}} if subject else {}
-    return json.dumps(made | changes).encode()
+manifest = partial(attached_manifest, subject=GREEN)
 
 
 class Upstream:
