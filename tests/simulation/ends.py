@@ -196,7 +196,7 @@ class Ends:
         nothing that is attached to another digest.
         """
         stored = self._ledger.load(Promotion, gate.name, stable.promotion) if stable.promotion else None
-        if stored is None or stored.record.rolled_out_at is None:
+        if stored is None or stored.record.rolled_out_at is None or gate.referrers == "ignore":
             return
         promotion, name, upstream = stored.record, f"promotion {stored.record.id}", self._outside.referrers
         if promotion.digest in self._outside.registry.deleted:

@@ -18,6 +18,7 @@ from shared.domain.policy import (
     HealthRule,
     Policy,
     PromotionRule,
+    ReferrerRule,
     RegistryRule,
     Source,
 )
@@ -27,6 +28,8 @@ PUBLIC, HUB, BASE, TEAM, OTHER = (f"{name}.azurecr.io" for name in ("public", "h
 MAIN_TAG, SECOND_TAG = "15-alpine", "15.14"
 PUSHING_TASK = "import-and-push"
 _SCAN = "scan"
+_REFERRERS: tuple[ReferrerRule, ...] = ("copy", "ignore", "ignore")
+"""One gate in three copies what is attached upstream: it is one more work item for each promotion."""
 
 
 class Rules:
@@ -83,6 +86,7 @@ class Rules:
             source=Source(registry="public", repository="node", tags=self._tags()),
             checks=self._checks(),
             promote=PromotionRule(registry="base", repository="node", lock=self._random.random() < 0.8),
+            referrers=self._random.choice(_REFERRERS),
         )
         if self._random.random() < 0.15:
             node = msgspec.structs.replace(
@@ -95,6 +99,7 @@ class Rules:
             source=Source(registry="hub", repository="library/node", tags=("lts",)),
             checks=self._checks(),
             promote=PromotionRule(registry="base", repository=self._random.choice(("node", "lts"))),
+            referrers=self._random.choice(_REFERRERS),
         )
         gates = {gate.name: self._purging(gate) for gate in (node, lts)}
         return Policy(registries=registries, gates=gates, apps=self._apps())
