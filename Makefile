@@ -60,7 +60,7 @@ CHAOS_SEED ?= 1
 chaos: setup ## SIGKILL in the running scenario while images are pushed: KILLS=n of its processes (200; 20 minutes)
 	@$(ROOT) $(PY) -m tests.chaos --kills $(KILLS) --seed $(CHAOS_SEED)
 
-mutants: $(READY) ## plant known bugs, one at a time, and see that a test fails on each (5 minutes)
+mutants: $(READY) ## plant known bugs, one at a time, and see that a test fails on each (five to ten minutes)
 	@$(PY) -m tests.mutants
 
 sandbox-attacks: setup ## play the attacks on the sandbox: who, what was tried, refused by what (a minute)
