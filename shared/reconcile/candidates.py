@@ -70,12 +70,11 @@ class CandidateController(Controller[Candidate]):
 
     def _read_others(self, step: Step[Candidate], gate: Gate) -> None:
         """Read the running checks beside one that cannot be started: that is always due, and would hide them."""
-        if any(check.is_running for check in step.record.checks):
-            with suppress(BasegateError):  # what the start of the other one says comes first
-                step.carry(self._poll(step, gate))
-            following = self.decide(step.record, step)
-            if following.action is Action.FAIL:
-                step.decision = following
+        decision = step.decision  # that of the reading is about a running check, which must not be started
+        with suppress(BasegateError):  # what the start of the other one says comes first
+            step.carry(self._poll(step, gate))
+        following = self.decide(step.record, step)
+        step.decision = following if following.action is Action.FAIL else decision
 
     def dependency(self, record: Candidate, decision: Decision) -> str:
         """The dependency of the check."""

@@ -13,11 +13,11 @@ from shared.checks.task import TaskCheck
 from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.decide import RUNS_IN_A_ROW
 from shared.domain.errors import Misconfigured, Retry
-from shared.domain.policy import CheckRule, Gate
+from shared.domain.policy import CheckRule, Gate, RegistryRule
 from shared.domain.promotion import PromotionState
 from shared.domain.record import WorkItem
 from shared.domain.stable_tag import HoldUntil
-from shared.ports import Change, Removal, Stored
+from shared.ports import Change, Removal, Run, Stored
 from tests.fakes import FakeRun, ProcessDied, World, digest, sample_policy
 from tests.unit.operators import TAG, answer, cancel, gate_of, hold, lift_veto, rerun, sweep, veto
 
@@ -214,6 +214,35 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_result_of_the_other() -> No
     world.tasks.get_faults.clear()
     world.pass_time(600)
     assert world.stable_tag() == GREEN
+
+
+def reads_fail(world: World, every: int) -> list[str]:
+    """Let every nth reading of a run fail; what is returned fills with the ids of the runs that are read."""
+    read, asked = world.tasks.get, list[str]()
+
+    def get(registry: RegistryRule, run_id: str) -> Run | None:
+        asked.append(run_id)
+        if len(asked) % every == 0:
+            raise Retry("503")
+        return read(registry, run_id)
+
+    world.tasks.get = get  # type: ignore[method-assign]
+    return asked
+
+
+@pytest.mark.parametrize("every", [1, 2], ids=["every reading fails", "every second reading fails"])
+def test_a_run_that_cannot_be_read_is_not_started_again_for_the_check_beside_it(every: int) -> None:
+    world = gate_world(STRICTER, SECOND)
+    world.tasks.seconds = 3600
+    world.tasks.start_faults["second"] = Retry("503")
+    asked = reads_fail(world, every)
+    world.push("15-alpine", GREEN)
+    world.pass_time(600)
+    assert [run.task for run in world.tasks.runs.values()] == ["stricter"]
+    assert 2 <= len(asked) < 30
+    stall = world.candidate(GREEN).stall
+    assert stall is not None
+    assert (stall.step, stall.dependency) == ("start check", "task base/second")
 
 
 def test_a_person_is_asked_last_wherever_the_rules_say_so() -> None:
