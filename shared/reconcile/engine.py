@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from heapq import nsmallest
 from itertools import islice
 from typing import Any
 
@@ -58,6 +59,9 @@ _RECHECK_MARGIN_SECONDS = 5.0
 _RELEASE_SPACING_SECONDS = 1.0
 _RELEASED_AT_ONCE = 2
 """How many stalled records one that resumed releases: each of them releases further ones, and one may be gone."""
+
+_COMPARED = 20
+"""Among how many of the stalled records it chooses them."""
 
 _BAD_STATES = frozenset((RolloutState.RESTORING, RolloutState.RESTORED, RolloutState.FAILED))
 """The states of a rollout that are logged as warnings; `failed` is the one of a candidate, too."""
@@ -255,12 +259,15 @@ class Reconciler:
     def _release(self, record: Any) -> None:
         """Enqueue the next records that are stalled on the same dependency, spaced out: it works again.
 
-        Each of them does so in turn while that is true, so that n records need about 2 n messages.
+        Each of them does so in turn while that is true, so that n records need about 2 n messages. Those that stall for
+        a reason of their own have been tried more often: they come last, and do not keep the others from being
+        released. Only the first are compared, since each is read from the ledger.
         """
         opened = (stored.record for stored in self._services.ledger.open(type(record), record.partition))
         others = (one for one in opened if one.stall and not one.failing_step and one.row != record.row)
         same = (one for one in others if one.stall.dependency == record.stall.dependency)
-        for number, other in enumerate(islice(same, _RELEASED_AT_ONCE)):
+        first = nsmallest(_RELEASED_AT_ONCE, islice(same, _COMPARED), key=lambda one: one.stall.tries)
+        for number, other in enumerate(first):
             self._services.queue.send(other.work_item, (number + 1) * _RELEASE_SPACING_SECONDS)
 
     def _is_due(self, item: WorkItem, record: Record, *, redelivered: bool) -> bool:
