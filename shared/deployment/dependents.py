@@ -23,13 +23,14 @@ class Dependents:
     def roll_out(self, gate: Gate, stable: StableTag, *, claim: bool = False) -> tuple[list[Following], str]:
         """Begin the rollouts of a move, idempotently; with `claim`, this worker claims their builds to start them now.
 
-        Returns those that have a next step and none planned, and the names of all.
+        Returns those that are not settled, and the names of all. One that has planned its next step is among them: the
+        worker that saved the plan may have died before it sent the message.
         """
         apps = self._services.policy.apps_on(gate.name, stable.tag)
         begun: list[Following] = list(filter(None, (self.begin(app, stable, claim=claim) for app in apps)))
         names = ", ".join(f"{rollout.record.app}/{rollout.record.name}" for rollout, _ in begun)
-        idle = [one for one in begun if not one[0].record.settled and one[0].record.next_step_at is None]
-        return idle, names or "no app is built on this tag"
+        unsettled = [one for one in begun if not one[0].record.settled]
+        return unsettled, names or "no app is built on this tag"
 
     def are_rolled_out(self, gate: Gate, stable: StableTag) -> bool:
         """Whether every app on a stable tag has its rollout for the tag's current digest."""

@@ -8,6 +8,7 @@ import msgspec
 
 from shared.domain.errors import NeedsRecreation, Rejected, Transitioning
 from shared.domain.policy import DeployRule
+from shared.domain.record import WorkItem
 from shared.domain.rollout import AppRecord, BuiltImage, Cause, Rollout, RolloutState
 from shared.ports import DeploymentState
 from tests.fakes import ProcessDied, World, digest
@@ -55,6 +56,24 @@ def test_a_process_that_dies_right_after_it_started_a_build_adopts_that_build() 
     assert [run.run_id for run in world.tasks.runs.values() if run.registry == "team"] == ["ct1"]
     assert "run adopted" in [entry.what for entry in rollout.history]
     assert (rollout.state, world.containers.puts) == (RolloutState.LIVE, ["contoso.azurecr.io/hello-world:ct1"])
+
+
+def test_a_process_that_dies_before_it_sent_the_planned_message_of_a_rollout_leaves_that_to_the_next() -> None:
+    world = World()
+    send = world.queue.send
+
+    def die(item: WorkItem, wait_seconds: float) -> None:
+        if item.kind == "rollout":
+            world.queue.send = send  # type: ignore[method-assign]
+            raise ProcessDied
+        send(item, wait_seconds)
+
+    world.queue.send = die  # type: ignore[method-assign]
+    world.push("15-alpine", GREEN)
+    world.settle_while_crashing()
+    (rollout,) = world.rollouts()
+    assert world.queue.send == send, "it died"
+    assert (rollout.state, len(world.tasks.runs)) == (RolloutState.LIVE, 2)
 
 
 def test_the_push_of_its_own_build_is_an_echo() -> None:
