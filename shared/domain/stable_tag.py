@@ -138,7 +138,8 @@ class StableTag(Row, frozen=True, kw_only=True):
     observation; `move` counts the moves, and orders what is built on them. `promotion` and `candidate` are rows of the
     ledger; `moved_by` is the operator who rolled back to it, "" for a promotion. `put_back_at` is when the tag was last
     put back after a move around the gate, `put_back_from` what it was then. `scan` is what the sweep knows of the scans
-    of a digest, which may be an earlier one: `current_scan` is that of the digest.
+    of a digest, which may be an earlier one: `current_scan` is that of the digest. `referrers_done` says that the sweep
+    has seen that nothing is left to be copied of what is attached to the digest upstream.
     """
 
     item: ClassVar = Move
@@ -160,6 +161,7 @@ class StableTag(Row, frozen=True, kw_only=True):
     claim: Claim | None = None
     hold: Hold | None = None
     scan: TagScan | None = None
+    referrers_done: bool = False
 
     @property
     def current_scan(self) -> TagScan | None:

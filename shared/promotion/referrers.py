@@ -8,12 +8,15 @@ Source: https://github.com/dotnet/docker-tools/issues/1999
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import msgspec
 
+from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.errors import Gone, Malformed, Misconfigured, Rejected, Retry, Throttled
 from shared.domain.image import Digest, ImageRef, short
 from shared.domain.policy import Gate, RegistryRule
+from shared.domain.promotion import Promotion
 from shared.ports import Artifact, Descriptor, Manifest, Services
 from shared.promotion.referrer_manifest import Blob, ReferrerManifest, referrer_manifest
 from shared.signatures.model import plain
@@ -66,6 +69,18 @@ class Copied(msgspec.Struct, kw_only=True):
         if self.refused:
             parts.append(f"{len(self.refused)} refused, {self.refused[0]}")
         return "; ".join(parts)
+
+
+def not_copied(promotion: Promotion, since: datetime) -> Alarm:
+    """The alarm about a promotion whose referrers could not be copied."""
+    return Alarm(
+        scope=f"gates/{promotion.gate}",
+        kind=AlarmKind.NOT_COPIED,
+        subject=promotion.tag,
+        words=f"what is attached to {promotion.image} was not copied with it: {promotion.referrers_problem}",
+        plan=f"{promotion.tag} was promoted without it; the sweep tries again every hour",
+        since=since,
+    )
 
 
 class UpstreamReferrers:

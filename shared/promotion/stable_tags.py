@@ -108,7 +108,7 @@ class StableTags:
         else:
             moves = {"move": stable.move + 1, "moved_at": now, "moved_by": "", "put_back_at": None}
         released = stable.claim and stable.claim.after_release(now)
-        return replace(stable, **(asdict(target) | moves | {"claim": released} | changes))
+        return replace(stable, **(asdict(target) | moves | {"claim": released, "referrers_done": False} | changes))
 
     def point(self, gate: Gate, tag: str, digest: Digest, over: StableTag | None = None) -> None:
         """Point the tag to a digest that is in the target repository, and read it back.

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from shared.checks import check_kinds
 from shared.deployment.dependents import Dependents
-from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.alarm import AlarmKind
 from shared.domain.candidate import (
     VERDICTS,
     Candidate,
@@ -43,7 +43,7 @@ from shared.intake.observe import Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import SAVE_TRIES, Change, RunStatus, Services, Stored, last, newest_promotions, removal
 from shared.promotion.decision_records import DecisionRecords
-from shared.promotion.referrers import UpstreamReferrers
+from shared.promotion.referrers import UpstreamReferrers, not_copied
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.records.alarms import Alarms
@@ -516,7 +516,7 @@ class PromotionController(Controller[Promotion]):
         except Gone as gone:
             return self._without_referrers(promotion, gone.problem)
         except BasegateError as error:
-            return self._not_copied(promotion, gate, error)
+            return self._not_copied(promotion, error)
         if promotion.referrers_problem:
             self._alarms.settle(f"gates/{gate.name}", {(AlarmKind.NOT_COPIED, str(promotion.tag))}, ())
         parts: dict[str, object] = {"referrers": tuple(copied.digests), "referrers_problem": ""}
@@ -529,22 +529,15 @@ class PromotionController(Controller[Promotion]):
         done = replace(promotion, referrers_due=False, referrers_problem="")
         return done.noting(self._services.clock.now(), "no referrers copied", why)
 
-    def _not_copied(self, promotion: Promotion, gate: Gate, error: BasegateError) -> Promotion:
-        """The promotion after a try that failed; the last one raises an alarm."""
+    def _not_copied(self, promotion: Promotion, error: BasegateError) -> Promotion:
+        """The promotion after a try that failed; the last one raises an alarm, and the sweep does if that fails."""
         now, tries = self._services.clock.now(), promotion.referrer_tries + 1
         failed = replace(promotion, referrer_tries=tries).noting(now, "copy of referrers failed", str(error))
         if tries < REFERRER_TRIES:
             return failed
-        alarm = Alarm(
-            scope=f"gates/{gate.name}",
-            kind=AlarmKind.NOT_COPIED,
-            subject=promotion.tag,
-            words=f"what is attached to {promotion.image} was not copied with it: {error.problem}",
-            plan=f"{promotion.tag} was promoted without it; the sweep tries again every hour. {error.remedy}".strip(),
-            since=now,
-        )
-        self._alarms.raise_alarm(alarm)
-        return replace(failed, referrers_due=False, referrers_problem=error.problem[:TEXT_LIMIT])
+        failed = replace(failed, referrers_due=False, referrers_problem=str(error)[:TEXT_LIMIT])
+        self._alarms.raise_alarm(not_copied(failed, now))
+        return failed
 
     def _sign_record(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Sign what was decided, and archive it. Without a key, or the attempt, there is nothing to sign (with)."""

@@ -207,6 +207,9 @@ class Ends:
         says = promotion.referrers_problem or any(one.what == "no referrers copied" for one in promotion.history)
         if not (there.issuperset(upstream.honest(promotion.digest)) or says):
             yield f"{name} has not copied what is attached to {short(promotion.digest)}, and does not say why"
+        is_known = AlarmKind.NOT_COPIED in self._alarms(f"gates/{gate.name}", stable.tag)
+        if promotion.referrers_problem and gate.referrers == "copy" and not is_known:
+            yield f"{name} has not copied what is attached to {short(promotion.digest)}, without an alarm"
 
     def _target(self, gate: Gate) -> RegistryRule:
         return self._policy.registries[gate.promote.registry]

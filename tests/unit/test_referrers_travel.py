@@ -10,13 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.domain.alarm import Alarm
 from shared.domain.errors import Malformed, Misconfigured, Retry, Throttled
 from shared.domain.image import Digest
 from shared.domain.promotion import Promotion
-from shared.ports import Artifact, Descriptor
+from shared.domain.stable_tag import HoldUntil
+from shared.domain.sweep import SweepRecord
+from shared.operations import Who
+from shared.ports import Artifact, Descriptor, removal
 from shared.promotion import referrers
 from shared.promotion.decision_records import attestations_tag
 from shared.promotion.referrer_manifest import referrer_manifest
+from shared.sweep.job import JobRun
+from shared.sweep.jobs.referrers import ReferrersJob
 from tests.fakes import World, digest
 from tests.fakes.registries import SBOM, FakeSigner, attached_manifest, digest_of
 from tests.fakes.world import ProcessDied
@@ -195,12 +201,61 @@ def test_the_alarm_ends_with_the_next_digest_that_has_none(upstream: Upstream) -
     assert upstream.alarms == ["DriftFound", "DriftResolved"]
 
 
+def test_what_was_not_copied_is_known_without_its_alarm(upstream: Upstream) -> None:
+    found, world = upstream.attach(b"an SBOM"), upstream.world
+    world.referrers.list_fault = Retry("the source is away")
+    upstream.promote()
+    (alarm,) = world.ledger.list(Alarm, "gates.node")
+    world.ledger.commit(removal(alarm))
+    world.sweep_now()
+    assert [one.record.subject for one in world.ledger.list(Alarm, "gates.node")] == ["15-alpine"]
+    world.referrers.list_fault = None
+    world.settle()
+    assert (upstream.copied, upstream.alarms) == ([found], ["DriftFound", "DriftFound", "DriftResolved"])
+
+
+def test_a_tag_that_is_rolled_back_to_a_digest_without_its_referrers_gets_them(upstream: Upstream) -> None:
+    found, world = upstream.attach(b"an SBOM"), upstream.world
+    world.referrers.list_fault = Retry("the source is away")
+    upstream.promote()
+    world.referrers.list_fault = None
+    upstream.promote(BLUE)
+    world.sweep_now()
+    assert (upstream.copied, upstream.alarms) == ([], ["DriftFound", "DriftResolved"])
+    who = Who.of("ada", "blue is wrong")
+    world.operate.gates.roll_back("node", "15-alpine", GREEN, HoldUntil.LIFTED, who).act()
+    world.clock.forward(3700)
+    world.sweep_now()
+    world.settle()
+    assert upstream.copied == [found]
+    assert upstream.alarms == ["DriftFound", "DriftResolved"] * 2
+
+
+def test_the_sweep_reads_each_promotion_once_for_what_is_left_to_copy(upstream: Upstream) -> None:
+    upstream.promote()
+    ledger, loaded = upstream.world.ledger, list[str]()
+    load = ledger.load
+
+    def counting(kind: type[Any], partition: str, row: str) -> Any:
+        loaded.append(kind.__name__)
+        return load(kind, partition, row)
+
+    ledger.load = counting  # type: ignore[method-assign]
+    rows = []
+    for _ in range(3):
+        loaded.clear()
+        gate = upstream.world.policy.gates["node"]
+        list(ReferrersJob(upstream.world.services, gate).batches(JobRun(SweepRecord(job="referrers.node"))))
+        rows.append(loaded.count("Promotion"))
+    assert rows == [1, 0, 0]
+
+
 def test_a_target_that_refuses_the_app_is_a_failure_and_not_a_refusal_of_each(upstream: Upstream) -> None:
     upstream.attach(b"an SBOM")
     upstream.world.registry.put_fault = Misconfigured("403", remedy="give the app AcrPush")
     upstream.promote()
     assert upstream.alarms == ["DriftFound"]
-    assert str(upstream.world.announcer.announced[-1].data["plan"]).endswith("give the app AcrPush")
+    assert str(upstream.world.announcer.announced[-1].data["words"]).endswith("403. To fix it: give the app AcrPush")
 
 
 def test_the_decision_record_is_attached_though_the_source_is_away(upstream: Upstream) -> None:

@@ -12,14 +12,17 @@ from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import StableTag
 from shared.ports import Services, Stored
-from shared.sweep.job import JobRun, SweepJob
+from shared.promotion.referrers import not_copied
+from shared.sweep.job import JobRun, SweepJob, in_batches
+
+_BATCH_TAGS = 100
 
 
 class ReferrersJob(SweepJob):
-    """Looks at the alarms of one gate about referrers: each is about a stable tag.
+    """Looks at the promotions that the stable tags of one gate stand on.
 
-    The alarm ends when the tag points to a digest whose referrers were copied; the promotion itself ends it, too. Else
-    the promotion of that digest tries once more.
+    One whose referrers could not be copied is an alarm, and tries once more. The alarm ends when they are copied, or
+    the tag points to another digest. A promotion with nothing left to copy is read once: the tag's record says so then.
     """
 
     interval_seconds = 3600.0
@@ -29,27 +32,38 @@ class ReferrersJob(SweepJob):
         self._gate = gate
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: there are as many as alarms."""
-        active = [one for one in self._alarms.active(self._scope) if one.kind is AlarmKind.NOT_COPIED]
-        self._settle(run, {one.about for one in active}, [one for one in active if self._remains(run, one)])
-        yield self._gate.name
+        """Look at the stable tags from the cursor on, which is the last tag that was looked at."""
+        listed = self._services.ledger.between(StableTag, self._gate.name, run.record.after, "")
+        for batch in in_batches(listed, _BATCH_TAGS):
+            found = [alarm for stored in batch if (alarm := self._left(run, stored)) is not None]
+            self._settle(run, {(AlarmKind.NOT_COPIED, stored.record.tag) for stored in batch}, found)
+            yield batch[-1].record.tag
 
-    def _remains(self, run: JobRun, alarm: Alarm) -> bool:
-        """Whether an alarm is still true; then the copy is tried again."""
-        stored = self._promotion_on(alarm.subject)
-        if stored is None or not stored.record.referrers_problem or self._gate.referrers == "ignore":
-            return False
+    def _left(self, run: JobRun, stable: Stored[StableTag]) -> Alarm | None:
+        """The alarm about what is left to be copied for a stable tag, which is tried again; None if nothing is."""
+        row = stable.record.promotion
+        if self._gate.referrers == "ignore" or stable.record.referrers_done or not row:
+            return None
+        stored = self._services.ledger.load(Promotion, self._gate.name, row)
+        if stored is None:
+            return None
+        if not stored.record.referrers_problem:
+            if stored.record.rolled_out_at is not None and not stored.record.referrers_due:
+                self._note_done(run, stable)
+            return None
         if not stored.record.referrers_due:
-            run.note("copy referrers again", f"{alarm.subject} of gate {self._gate.name}")
-            if not run.dry_run:
-                again = replace(stored.record, referrers_due=True, referrer_tries=REFERRER_TRIES - 1)
-                with suppress(Conflict):  # it has been taken up again: the next round sees how that went
-                    self._services.ledger.save(stored, again)
-                    self._services.queue.send(again.work_item, 0)
-        return True
+            self._try_again(run, stored)
+        return not_copied(stored.record, self._services.clock.now())
 
-    def _promotion_on(self, tag: str) -> Stored[Promotion] | None:
-        """The promotion that a stable tag stands on."""
-        stable = self._services.ledger.load(StableTag, self._gate.name, tag)
-        row = stable.record.promotion if stable else ""
-        return self._services.ledger.load(Promotion, self._gate.name, row) if row else None
+    def _note_done(self, run: JobRun, stable: Stored[StableTag]) -> None:
+        if not run.dry_run and not stable.record.is_moving(self._services.clock.now()):
+            with suppress(Conflict):  # another worker changed it: the next round reads the promotion again
+                self._services.ledger.save(stable, replace(stable.record, referrers_done=True))
+
+    def _try_again(self, run: JobRun, stored: Stored[Promotion]) -> None:
+        run.note("copy referrers again", f"{stored.record.tag} of gate {self._gate.name}")
+        if not run.dry_run:
+            again = replace(stored.record, referrers_due=True, referrer_tries=REFERRER_TRIES - 1)
+            with suppress(Conflict):  # it has been taken up again: the next round sees how that went
+                self._services.ledger.save(stored, again)
+                self._services.queue.send(again.work_item, 0)
