@@ -24,8 +24,10 @@ from shared.signatures.model import plain
 MANIFESTS_LIMIT = 50
 """How many referrers of one digest are copied: the first ones of the list."""
 
-BLOB_LIMIT_BYTES = 32 * 1024 * 1024
-"""The maximum size of one file of a referrer, which is in memory while it is copied."""
+BLOB_LIMIT_BYTES = 8 * 1024 * 1024
+"""The maximum size of one file of a referrer. Twice that is in memory while it is read, in up to 24 invocations of a
+worker (`host.json`): 384 MiB. Signatures have some kilobytes, attestations and SBOMs up to some megabytes.
+"""
 
 TOTAL_LIMIT_BYTES = 256 * 1024 * 1024
 """The maximum size of all referrers of one digest."""

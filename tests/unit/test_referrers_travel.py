@@ -402,6 +402,14 @@ def test_what_is_too_large_is_left_out_unread(
     assert digest_of(b"x" * 1001) not in upstream.world.referrers.reads
 
 
+def test_a_file_of_more_than_eight_mebibytes_is_left_out(upstream: Upstream) -> None:
+    part = {"mediaType": SBOM, "digest": digest_of(b"never stored")}
+    for size in (8 * 1024 * 1024, 8 * 1024 * 1024 + 1):
+        upstream.attach(body=manifest(layers=[part | {"size": size}]))
+    upstream.promote()
+    assert upstream.said().startswith("0 copied; 1 beyond the limits; 1 refused, "), "the smaller one was asked for"
+
+
 def test_a_source_that_takes_too_long_is_left_and_tried_again(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
