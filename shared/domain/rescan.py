@@ -64,9 +64,7 @@ class Rescan(Row, frozen=True, kw_only=True):
     @property
     def database_built_at(self) -> datetime | None:
         """When the database of the newest report was built; None if that does not tell."""
-        scan = self.last.evidence.scan if self.last else None
-        built_at = scan.database_built_at if scan else None
-        return built_at if built_at is None or built_at.tzinfo else built_at.replace(tzinfo=UTC)
+        return _built_at(self.last) if self.last else None
 
     def due_at(self, every_seconds: int, newest_database: datetime | None) -> datetime | None:
         """When it is to be scanned again, for the newest database that is known at its gate; None: at once."""
@@ -86,11 +84,26 @@ class Rescan(Row, frozen=True, kw_only=True):
         baseline = self.baseline or last.evidence.report_blob
         return replace(self, last=last, run=run, baseline=baseline, failures=0, owned=owned)
 
+    def outdated(self, last: CheckRecord, problem: str, now: datetime) -> Self:
+        """It after a scan with a database that is too old: what that finds counts, but takes back nothing that a newer
+        one found, and the scan is run again like one without a report.
+        """
+        known, found = self.database_built_at, _built_at(last)
+        takes_back = known is not None and (found is None or found < known)
+        after = self if takes_back else replace(self.reported(last), run=self.run, failures=self.failures)
+        return after.failed(problem, now)
+
     def failed(self, reason: str, now: datetime) -> Self:
         """It after a scan without a report, which is run again: soon three times, and then once a day."""
         failures = self.failures + 1
         run = self.run.unclaimed(reason, now + timedelta(seconds=rerun_wait(failures)))
         return replace(self, run=run, failures=failures)
+
+
+def _built_at(scan: CheckRecord) -> datetime | None:
+    summary = scan.evidence.scan
+    built_at = summary.database_built_at if summary else None
+    return built_at if built_at is None or built_at.tzinfo else built_at.replace(tzinfo=UTC)
 
 
 def rescan_row(digest: str, fingerprint: str) -> str:

@@ -277,6 +277,11 @@ def _dates_problem(report: Report, rules: ScanRules, now: datetime) -> str:
     for what, moment in (("the report", report.created_at), ("the scanner's database", built_at)):
         if moment and aware(moment) > now + CLOCK_SKEW:
             return f"{what} is dated {aware(moment):%Y-%m-%d %H:%M %Z}, in the future: check the clock of the scanner"
+    return database_problem(built_at, rules, now)
+
+
+def database_problem(built_at: datetime | None, rules: ScanRules, now: datetime) -> str:
+    """Why the rules do not allow a database of that age; "" if they do. None: its age is not known."""
     if rules.max_database_age is None:
         return ""
     if built_at is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -269,6 +269,55 @@ def test_a_report_whose_database_has_grown_old_is_still_judged() -> None:
     for _ in range(4):
         rescanned(world)
     assert len(alarms(world)) == 1
+
+
+def dated(world: World, built_at: datetime, *vulnerabilities: dict[str, str]) -> None:
+    """From now on every scan reports these, with a database of that time."""
+    scanner = {"Name": "stand-in", "Version": "1", "AdvisoriesModified": built_at.isoformat()}
+
+    def log_of(run: FakeRun) -> str:
+        document = msgspec.json.decode(report(run.values["IMAGE"], *vulnerabilities)) | {"StandIn": scanner}
+        return framed(run, msgspec.json.encode(document))
+
+    world.tasks.log_of = log_of
+
+
+def promoted_with_limit() -> World:
+    """A world whose database may be two days old, and is as old as the image's promotion."""
+    world = scan_world(msgspec.structs.replace(RESCAN, max_database_age="2d"))
+    dated(world, world.clock.now())
+    push(world)
+    swept(world, 0)
+    return world
+
+
+def test_what_a_database_that_is_too_old_finds_counts_and_its_age_is_told_after_three_times() -> None:
+    world = promoted_with_limit()
+    dated(world, world.clock.now(), OPENSSL)
+    swept(world, 4 * DAY)
+    swept(world)
+    assert (len(alarms(world)), rescans(world)[0].failures) == (1, 1)
+    assert alarms(world, AlarmKind.NOT_RESCANNED) == []
+    for _ in range(4):
+        swept(world)
+    (alarm,) = alarms(world, AlarmKind.NOT_RESCANNED)
+    assert "the scanner's database is 4 days old (max_database_age: 2d)" in alarm.words
+    dated(world, world.clock.now() + timedelta(days=1), OPENSSL)
+    rescanned(world)
+    assert (len(alarms(world)), alarms(world, AlarmKind.NOT_RESCANNED), rescans(world)[0].failures) == (1, [], 0)
+
+
+def test_a_database_that_is_too_old_takes_back_nothing_that_a_newer_one_found() -> None:
+    world = promoted_with_limit()
+    old = world.clock.now()
+    dated(world, old + timedelta(days=1), OPENSSL)
+    rescanned(world)
+    kept = set(world.archive.texts)
+    dated(world, old)
+    swept(world, 4 * DAY)
+    swept(world)
+    assert (len(alarms(world)), rescans(world)[0].failures, set(world.archive.texts)) == (1, 1, kept)
+    assert "days old" in rescans(world)[0].run.reason
 
 
 # unknown

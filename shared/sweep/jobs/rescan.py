@@ -23,6 +23,7 @@ from shared.domain.policy import ExceptionRule, Gate, seconds
 from shared.domain.record import seconds_between
 from shared.domain.rescan import Rescan, rescan_row
 from shared.domain.stable_tag import StableTag
+from shared.findings.judge import database_problem
 from shared.ports import Services, Stored, removal
 from shared.sweep.job import JobRun, SweepJob, in_batches
 from shared.sweep.jobs.at_risk import PromotedImages, Rescans, in_words, name_of
@@ -139,15 +140,20 @@ class RescanJob(SweepJob):
         return saved
 
     def _read(self, record: Rescan, image: Candidate, rule: ScanCheck) -> Rescan:
-        result = self._kind.poll(image, record.run, rule)
+        result = self._kind.poll(image, record.run, replace(rule, max_database_age=None))
         if result is None:
             return record
-        now = self._services.clock.now()
+        now, evidence = self._services.clock.now(), result.evidence
         if result.verdict is Verdict.UNKNOWN or not result.evidence.report_blob:
-            self._remove(result.evidence.blobs)
+            self._remove(evidence.blobs)
             log.warning("rescan of %s at gate %s without a verdict: %s", record.digest, record.gate, result.reason)
             return record.failed(result.reason, now)
-        return record.reported(_finished(record.run, result, now))
+        finished = _finished(record.run, result, now)
+        if problem := database_problem(evidence.scan.database_built_at if evidence.scan else None, rule, now):
+            changed = record.outdated(finished, problem, now)
+            self._remove(place for place in evidence.blobs if place not in changed.owned)
+            return changed
+        return record.reported(finished)
 
     def _adopt(self, record: Rescan, image: Candidate, rule: ScanCheck) -> Rescan:
         assert record.run.claimed_at is not None  # only what was claimed is continued
