@@ -45,6 +45,8 @@ from tests.unit.test_scan_check import (
 
 RESCAN = msgspec.structs.replace(SCAN, rescan="24h")
 DAY = 86_400
+SCAN_SECONDS = 1800
+"""The timeout of a scan."""
 
 
 def promoted(*checks: CheckRule, exceptions: tuple[ExceptionRule, ...] = ()) -> World:
@@ -440,9 +442,27 @@ def test_a_run_that_cannot_be_read_is_read_later() -> None:
     swept(world, DAY)
     world.tasks.get_faults["scan-node"] = Retry("503")
     swept(world)
+    assert (rescans(world)[0].failures, rescans(world)[0].run.reason) == (0, "503")
     world.tasks.get_faults.clear()
     swept(world)
     assert (runs(world), rescans(world)[0].failures) == (2, 0)
+
+
+def test_a_run_that_can_never_be_read_counts_as_one_without_a_report_after_its_timeout_and_stops_no_other() -> None:
+    world = promoted()
+    world.push("15.14", RED)
+    world.settle()
+    swept(world, DAY)
+    world.tasks.get_faults["scan-node"] = Misconfigured("the app may not read runs", remedy="give it the role")
+    for _ in range(6):
+        swept(world)
+    assert ([one.failures for one in rescans(world)], runs(world)) == ([0, 0], 3)
+    swept(world, SCAN_SECONDS)
+    assert (sum(one.failures for one in rescans(world)), runs(world)) == (1, 4), "the other image is scanned"
+    for _ in range(8):
+        swept(world, SCAN_SECONDS + 300)
+    (alarm,) = alarms(world, AlarmKind.NOT_RESCANNED)
+    assert "give it the role" in alarm.words
 
 
 def test_while_nothing_changes_a_sweep_writes_nothing_and_reads_no_report() -> None:

@@ -132,7 +132,7 @@ class RescanJob(SweepJob):
         try:
             changed = self._read(record, image, rule) if record.run.run_id else self._adopt(record, image, rule)
         except BasegateError as error:
-            changed = replace(record, failures=record.failures + 1, run=replace(record.run, reason=str(error)))
+            changed = self._unread(record, rule, str(error))
         if changed == record:
             return stored
         saved = self._services.ledger.save(stored, changed)
@@ -154,6 +154,14 @@ class RescanJob(SweepJob):
             self._remove(place for place in evidence.blobs if place not in changed.owned)
             return changed
         return record.reported(finished)
+
+    def _unread(self, record: Rescan, rule: ScanCheck, reason: str) -> Rescan:
+        """A run that cannot be read may have a report, but does not stop the other scans of the gate for ever."""
+        assert record.run.claimed_at is not None  # only what was claimed is continued
+        now = self._services.clock.now()
+        if seconds_between(record.run.claimed_at, now) > seconds(rule.timeout) + START_LIMIT_SECONDS:
+            return record.failed(reason, now)
+        return replace(record, run=replace(record.run, reason=reason))
 
     def _adopt(self, record: Rescan, image: Candidate, rule: ScanCheck) -> Rescan:
         assert record.run.claimed_at is not None  # only what was claimed is continued
