@@ -465,6 +465,29 @@ def test_a_run_that_can_never_be_read_counts_as_one_without_a_report_after_its_t
     assert "give it the role" in alarm.words
 
 
+def test_what_cannot_be_removed_now_is_removed_later_and_other_images_are_scanned_meanwhile() -> None:
+    world = at_risk()
+    will_report(world)
+    push(world, RED)
+    remove, left = world.archive.remove, {place for one in rescans(world) for place in one.owned}
+
+    def away(place: str) -> None:
+        raise Retry("the archive is away")
+
+    world.archive.remove = away  # type: ignore[method-assign]
+    swept(world, DAY)
+    assert {one.digest for one in rescans(world)} == {GREEN, RED}
+    scanned = runs(world)
+    rescanned(world)
+    assert runs(world) == scanned + 1
+    world.archive.remove = remove  # type: ignore[method-assign]
+    swept(world)
+    swept(world)
+    assert {one.digest for one in rescans(world)} == {RED}
+    assert left
+    assert left.isdisjoint(world.archive.texts)
+
+
 def test_while_nothing_changes_a_sweep_writes_nothing_and_reads_no_report() -> None:
     world = at_risk()
     reads = counted_reads(world)

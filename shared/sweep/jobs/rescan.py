@@ -115,7 +115,10 @@ class RescanJob(SweepJob):
         return stored
 
     def _forget(self, run: JobRun, stored: Stored[Rescan]) -> None:
-        """Remove the rescans of an image that no stable tag points to any more, and what they stored."""
+        """Remove the rescans of an image that no stable tag points to any more, after what they stored.
+
+        What cannot be removed now stays in its row for the next sweep, and keeps no other image from being scanned.
+        """
         record = stored.record
         run.note("forget the rescans", f"of {short(record.digest)}")
         if run.dry_run:
@@ -123,8 +126,13 @@ class RescanJob(SweepJob):
         if record.is_running and record.run.run_id:
             with suppress(BasegateError):  # it only examines, and runs to its end
                 self._kind.cancel(record.run)
-        self._services.ledger.commit(removal(stored))
-        self._remove(record.owned)
+        try:
+            for place in record.owned:
+                self._services.archive.remove(place)
+        except BasegateError as error:
+            log.warning("reports of %s at gate %s not removed yet: %s", record.digest, record.gate, error)
+        else:
+            self._services.ledger.commit(removal(stored))
 
     def _continue(self, stored: Stored[Rescan], rule: ScanCheck) -> Stored[Rescan]:
         """Read a scan that was started, or find it if its worker died; what cannot be read now is read later."""
