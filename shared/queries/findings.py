@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from shared.checks import check_kinds
 from shared.checks.scan import Review, ScanCheck, ScanCheckKind
-from shared.domain.candidate import Candidate, CheckRecord, Verdict
+from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict
 from shared.domain.errors import NotFound
 from shared.domain.exception import ExceptionGrant
 from shared.domain.record import ApiModel
@@ -144,10 +144,12 @@ class ScanFindings:
                 yield review if rule else review._replace(judgement=_recorded(check, review.judgement))
 
     def _rescan(self, candidate: Candidate, check: CheckRecord) -> Rescan | None:
-        """The rescans of a candidate that is promoted, which have its newest report."""
+        """The rescans of a promoted image, if its newest report is of one; None for an attempt that did not pass."""
+        if candidate.state is not CandidateState.PASSED or not check.evidence.report_blob:
+            return None
         row = rescan_row(candidate.digest, check.run_fingerprint)
-        stored = self._services.ledger.load(Rescan, candidate.gate, row) if check.evidence.report_blob else None
-        return stored.record if stored and stored.record.report else None
+        stored = self._services.ledger.load(Rescan, candidate.gate, row)
+        return stored.record if stored and _is_newer(stored.record.last, check) else None
 
     def _rule_of(self, candidate: Candidate, check: CheckRecord) -> ScanRules | None:
         """The rule of today for what a check ran; None if the gate does not scan like that any more."""
@@ -156,6 +158,11 @@ class ScanFindings:
         same = [rule for rule in scans if rule.run_fingerprint == check.run_fingerprint]
         own = (rule for rule in same if rule.fingerprint == check.fingerprint)  # several may judge the same run
         return next(own, next(iter(same), None))
+
+
+def _is_newer(last: CheckRecord | None, check: CheckRecord) -> bool:
+    """Whether a scan has ended after that of an attempt: before the first rescan, the last one is the attempt's."""
+    return bool(last and last.finished_at and check.finished_at and last.finished_at > check.finished_at)
 
 
 def _recorded(check: CheckRecord, judgement: Judgement) -> Judgement:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from basegate_cli import show
 from shared.board.records import candidate_page
-from shared.domain.candidate import Verdict
+from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.errors import NotFound
 from shared.findings.model import Severity
 from shared.findings.read import read_report
@@ -19,6 +19,8 @@ from shared.findings.rules import Condition
 from shared.queries.findings import Findings, ScanFindings
 from shared.queries.records import Queries
 from tests.fakes import World
+from tests.unit.operators import rerun
+from tests.unit.test_rescan import at_risk, promoted, rescanned, rescans
 from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, push, scan_world, will_report
 
 
@@ -135,3 +137,36 @@ def test_the_command_shows_a_table_a_person_can_read() -> None:
     assert text.index("CVE-2026-1") < text.index("CVE-2026-2")
     assert "openssl 3.0.1" in text
     assert "1 high, 1 low" in text
+
+
+# Promoted images that are scanned again.
+
+
+def test_a_failed_attempt_at_a_promoted_image_shows_its_own_report_and_not_that_of_a_rescan() -> None:
+    world = promoted()
+    will_report(world, ZLIB, OPENSSL)
+    rerun(world, GREEN)
+    world.settle()
+    assert world.candidate(GREEN).state is CandidateState.FAILED
+    will_report(world, ZLIB)
+    rescanned(world)
+    assert rescans(world)[0].owned
+    found = shown(world)
+    assert (found.verdict, found.scanned_again_at, found.total) == (Verdict.FAILED, None, 2)
+    document = ScanFindings(world.services).sarif(found.candidate)
+    assert {one["ruleId"] for one in document["runs"][0]["results"]} == {"CVE-2026-1", "CVE-2026-2"}
+
+
+def test_an_attempt_that_is_newer_than_the_last_rescan_shows_its_own_report() -> None:
+    world = at_risk()
+    will_report(world, ZLIB)
+    rerun(world, GREEN)
+    world.settle()
+    assert world.candidate(GREEN).attempt == 2
+    assert (shown(world).verdict, shown(world).scanned_again_at, shown(world).total) == (Verdict.PASSED, None, 1)
+
+
+def test_before_the_first_rescan_nothing_is_said_to_be_scanned_again() -> None:
+    world = promoted()
+    assert len(rescans(world)) == 1
+    assert shown(world).scanned_again_at is None
