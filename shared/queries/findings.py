@@ -111,7 +111,7 @@ class ScanFindings:
             image=str(candidate.image),
             scanner=f"{report.scanner.name} {report.scanner.version}".strip(),
             database_built_at=report.scanner.database_built_at,
-            platform=report.subject.platform,
+            platform=review.scanned.platform,
             scanned_again_at=review.scanned_again_at,
             verdict=judgement.verdict,
             reason=judgement.reason,

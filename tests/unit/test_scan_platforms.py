@@ -19,7 +19,21 @@ from shared.findings.rules import Condition
 from shared.ports import RunStatus
 from shared.queries.findings import ScanFindings
 from tests.fakes import FakeRun, World, digest
-from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, change, framed, push, report, scan_world, swept
+from tests.unit.test_findings_shown import shown
+from tests.unit.test_scan_check import (
+    GREEN,
+    OPENSSL,
+    RED,
+    SCAN,
+    ZLIB,
+    change,
+    framed,
+    push,
+    report,
+    scan_world,
+    swept,
+    will_report,
+)
 
 AMD, ARM = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 AMD64, ARM64 = {"os": "linux", "architecture": "amd64"}, {"os": "linux", "architecture": "arm64", "variant": "v8"}
@@ -147,6 +161,13 @@ def test_the_evidence_the_page_and_the_decision_name_what_was_scanned_and_what_w
     (check,) = world.candidate(GREEN).checks
     stated = check_kinds(world.services)["scan"].facts(check).scanner
     assert stated == Scanner(name="Trivy", platform="linux/amd64", unscanned=("linux/arm64/v8",))
+
+
+def test_the_page_names_the_platform_also_where_only_the_manifest_tells_it() -> None:
+    world = world_of_an_index(AMD64, ATTESTATION)
+    will_report(world)
+    push(world)
+    assert shown(world).platform == "linux/amd64"
 
 
 def test_an_image_for_one_platform_has_no_warning() -> None:
