@@ -147,18 +147,18 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             return None
         return self._reviewed(candidate, check, rule, report, _scanned_before(check), compares=True)
 
-    def review_promoted(self, image: Candidate, report: str, baseline: str, rule: ScanRules) -> Review | None:
-        """What the report at a place says of a promoted image, compared with the one that it was promoted with; None if
-        there is no such report.
+    def review_promoted(self, image: Candidate, last: CheckRecord, baseline: str, rule: ScanRules) -> Review | None:
+        """What the last scan says of a promoted image, compared with the report at a place, with which it was promoted;
+        None if its own report is gone.
 
         The age of the scanner's database is not judged: it was new enough when the report was made.
         """
-        found, before = self._read(report), self._read(baseline)
+        found, before = self._stored(last), self._read(baseline)
         if found is None:
             return None
         known = keys_of(before.findings) if before is not None else None
-        rules, scanned = replace(rule, max_database_age=None), Scanned(found.subject.platform)
-        return self._judged(image, rules, found, scanned, known)
+        rules, scanned = replace(rule, max_database_age=None), _scanned_before(last)
+        return _warned(self._judged(image, rules, found, scanned, known), image, last)
 
     def exceptions_at(self, gate: str) -> list[ExceptionRule]:
         """The exceptions of the rules, and those that were granted at a gate."""
@@ -229,11 +229,7 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
     ) -> Review:
         """The judgement of a check's report; with `compares` the promoted image is read, even if no rule needs it."""
         baseline = self._baseline(candidate, scanned.platform) if compares or rule.new_only else None
-        review = self._judged(candidate, rule, report, scanned, baseline)
-        if missing := warning(scanned.platform, _without_scan(candidate, check, scanned)):
-            warnings = (missing, *review.judgement.warnings)
-            return review._replace(judgement=replace(review.judgement, warnings=warnings))
-        return review
+        return _warned(self._judged(candidate, rule, report, scanned, baseline), candidate, check)
 
     def _judged(
         self,
@@ -317,6 +313,14 @@ def _scanned_before(check: CheckRecord) -> Scanned:
     """Which platform the stored report of a check is about."""
     summary = check.evidence.scan or ScanSummary()
     return Scanned(summary.platform, summary.unscanned)
+
+
+def _warned(review: Review, candidate: Candidate, check: CheckRecord) -> Review:
+    """The review of a check, with a warning that names the platforms without a scan."""
+    scanned, judgement = review.scanned, review.judgement
+    missing = warning(scanned.platform, _without_scan(candidate, check, scanned))
+    warnings = (missing, *judgement.warnings) if missing else judgement.warnings
+    return review._replace(judgement=replace(judgement, warnings=warnings))
 
 
 def _without_scan(candidate: Candidate, check: CheckRecord, scanned: Scanned) -> tuple[str, ...]:

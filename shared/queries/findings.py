@@ -133,23 +133,25 @@ class ScanFindings:
     def _reviews(self, candidate: Candidate) -> Iterator[Review]:
         kind = check_kinds(self._services)[ScanCheckKind.rule.kind]
         assert isinstance(kind, ScanCheckKind)
-        for check in candidate.checks:
-            rule = self._rule_of(candidate, check)
-            again = self._rescan(candidate, check) if rule else None
-            if rule and again and (review := kind.review_promoted(candidate, again.report, again.baseline, rule)):
-                yield review._replace(scanned_again_at=again.last.finished_at if again.last else None)
+        scans = [(check, self._rule_of(candidate, check)) for check in candidate.checks]
+        newest = [self._newest(candidate, check) if rule else (check, "") for check, rule in scans]
+        image = replace(candidate, checks=tuple(last for last, _ in newest))
+        for (check, rule), (last, baseline) in zip(scans, newest, strict=True):
+            if rule and last is not check and (review := kind.review_promoted(image, last, baseline, rule)):
+                yield review._replace(scanned_again_at=last.finished_at)
                 continue
             review = kind.review(candidate, check, rule or ScanRules())
             if review is not None:
                 yield review if rule else review._replace(judgement=_recorded(check, review.judgement))
 
-    def _rescan(self, candidate: Candidate, check: CheckRecord) -> Rescan | None:
-        """The rescans of a promoted image, if its newest report is of one; None for an attempt that did not pass."""
+    def _newest(self, candidate: Candidate, check: CheckRecord) -> tuple[CheckRecord, str]:
+        """The check, or the newest rescan of an attempt that passed, and the report that this is compared with."""
         if candidate.state is not CandidateState.PASSED or not check.evidence.report_blob:
-            return None
+            return check, ""
         row = rescan_row(candidate.digest, check.run_fingerprint)
         stored = self._services.ledger.load(Rescan, candidate.gate, row)
-        return stored.record if stored and _is_newer(stored.record.last, check) else None
+        last = stored.record.last if stored else None
+        return (last, stored.record.baseline) if stored and last and _is_newer(last, check) else (check, "")
 
     def _rule_of(self, candidate: Candidate, check: CheckRecord) -> ScanRules | None:
         """The rule of today for what a check ran; None if the gate does not scan like that any more."""
@@ -160,9 +162,9 @@ class ScanFindings:
         return next(own, next(iter(same), None))
 
 
-def _is_newer(last: CheckRecord | None, check: CheckRecord) -> bool:
+def _is_newer(last: CheckRecord, check: CheckRecord) -> bool:
     """Whether a scan has ended after that of an attempt: before the first rescan, the last one is the attempt's."""
-    return bool(last and last.finished_at and check.finished_at and last.finished_at > check.finished_at)
+    return bool(last.finished_at and check.finished_at and last.finished_at > check.finished_at)
 
 
 def _recorded(check: CheckRecord, judgement: Judgement) -> Judgement:

@@ -20,6 +20,7 @@ from shared.ports import RunStatus
 from shared.queries.findings import ScanFindings
 from tests.fakes import FakeRun, World, digest
 from tests.unit.test_findings_shown import shown
+from tests.unit.test_rescan import rescanned
 from tests.unit.test_scan_check import (
     GREEN,
     OPENSSL,
@@ -257,3 +258,30 @@ def test_a_source_that_is_away_is_waited_for(fault: Exception) -> None:
     world.sweep_now()
     world.settle()
     assert (world.stable_tag(), summaries(world)[0].unscanned) == (GREEN, ("linux/arm64/v8",))
+
+
+# scanned again
+
+
+def test_after_a_rescan_the_platforms_without_a_scan_are_still_named() -> None:
+    world = world_of_an_index(AMD64, ARM64)
+    change(world, msgspec.structs.replace(SCAN, rescan="24h"))
+    push(world)
+    text = "promoted without a scan: linux/arm64/v8 (the report is about linux/amd64)"
+    for again in (False, True):
+        found = shown(world)
+        assert (found.warnings, found.platform) == ((text,), "linux/amd64")
+        assert (found.scanned_again_at is not None) is again
+        rescanned(world)
+
+
+def test_after_rescans_of_each_platform_none_is_named() -> None:
+    world = world_of_an_index(AMD64, ARM64)
+    change(world, of_platform("linux/amd64", rescan="24h"), of_platform("linux/arm64", rescan="24h"))
+    push(world)
+    about(world, arm64=[OPENSSL])
+    for _ in range(2):
+        rescanned(world)
+    found = shown(world)
+    assert (found.warnings, found.platform, found.total) == ((), "linux/arm64/v8", 1)
+    assert found.scanned_again_at is not None

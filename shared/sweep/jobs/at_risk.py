@@ -123,7 +123,7 @@ class PromotedImages:
             digest=stable.digest, scanned_at=check.finished_at, database_built_at=built_at, counts=summary.counts
         )
         image = self.image(stable.digest, stable.tag)
-        review = self._kind.review_promoted(image, record.report, record.baseline, rule) if record else None
+        review = self._kind.review_promoted(image, check, record.baseline, rule) if record else None
         if review is None:
             return scan
         judgement = review.judgement
