@@ -240,9 +240,8 @@ def _of_tag(tag: TagState, now: datetime) -> Iterator[Item]:
         yield _action_item(newest, "It is promoted when its tag exists again with the same digest.")
     if stable is not None and stable.hold is not None:
         yield _held(tag, stable, stable.hold)
-    for alarm in tag.alarms:
-        if alarm.kind is AlarmKind.AT_RISK and stable is not None:
-            yield _at_risk(alarm, stable)
+    if stable is not None and tag.scan is not None and tag.scan.at_risk:  # else it has moved on since the sweep
+        yield from (_at_risk(alarm, stable) for alarm in tag.alarms if alarm.kind is AlarmKind.AT_RISK)
     for state in tag.apps:
         if state.latest is not None:
             yield from _of_rollout(state.latest, state.app, now)

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from basegate_cli import show
+from shared.board.overview import overview_page
 from shared.board.records import candidate_page
 from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.errors import NotFound
@@ -20,7 +21,7 @@ from shared.queries.findings import Findings, ScanFindings
 from shared.queries.records import Queries
 from tests.fakes import World
 from tests.unit.operators import rerun
-from tests.unit.test_rescan import at_risk, promoted, rescanned, rescans
+from tests.unit.test_rescan import alarms, at_risk, promoted, rescanned, rescans
 from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, push, scan_world, will_report
 
 
@@ -170,3 +171,11 @@ def test_before_the_first_rescan_nothing_is_said_to_be_scanned_again() -> None:
     world = promoted()
     assert len(rescans(world)) == 1
     assert shown(world).scanned_again_at is None
+
+
+def test_the_risk_of_an_image_that_the_tag_has_left_needs_no_attention() -> None:
+    world = at_risk()
+    will_report(world)
+    push(world, RED)
+    assert alarms(world), "the next sweep ends it"
+    assert [item.state for item in overview_page(world.services, world.clock.now()).action_items] == []
