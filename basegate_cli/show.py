@@ -93,7 +93,9 @@ def exceptions(answer: dict[str, Any]) -> RenderableType:
     lines = table("gate", "id", "state", "vulnerability", "until", "by", "why")
     for one in answer["items"]:
         about = f"{one['vulnerability']} in {one['package']}" if one["package"] else one["vulnerability"]
-        row(lines, one["gate"], one["id"], one["state"], about, one["until"], one["author"], one["justification"])
+        ended = f"ended by {one['endedBy']}" if one["endedBy"] else ""
+        why = "; ".join(filter(None, (one["justification"], one["grantedBy"], ended)))
+        row(lines, one["gate"], one["id"], one["state"], about, one["until"], one["author"], why)
     warned = [plain(f"warning: {one['warning']}") for one in answer["items"] if one["warning"]]
     return Group(lines, *warned)
 

@@ -77,7 +77,7 @@ def _exception_item(one: StandingException) -> Item:
         state=f"exception {one.state}",
         severity=Severity.WAITING if is_requested else Severity.GOOD,
         since=one.at,
-        reason=f"{one.author}: {one.justification}",
+        reason="; ".join(filter(None, (f"{one.author}: {one.justification}", one.granted_by))),
         advice=advice,
         link=f"gates/{one.gate}",
         actions=buttons.of_exception(one, subject),

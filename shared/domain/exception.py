@@ -32,7 +32,8 @@ class StoredException(Struct, frozen=True, kw_only=True):
 class ExceptionGrant(Row, frozen=True, kw_only=True):
     """An exception at one gate, from the request to its end. It counts while it is granted and has not ended.
 
-    `exception` is what was asked for, with who asked as its author. A granted one keeps its row after its end.
+    `exception` is what was asked for, with who asked, and who granted it, as its author. `granted_by` and `ended_by`
+    say why, too: `ada: because`. A granted one keeps its row after its end.
     """
 
     key_fields = ("gate", "id")
@@ -66,10 +67,10 @@ class ExceptionGrant(Row, frozen=True, kw_only=True):
         """`requested`, `granted` or `ended`."""
         return "ended" if self.ended_at else "granted" if self.granted_at else "requested"
 
-    def granted(self, now: datetime, who: str) -> Self:
-        """It, granted: the exception names both persons."""
-        both = replace(self.exception, author=f"{self.exception.author}, granted by {who}")
-        return replace(self, exception=both, granted_at=now, granted_by=who)
+    def granted(self, now: datetime, actor: str, words: str) -> Self:
+        """It, granted by an actor, with the reason in these words: the exception names both persons."""
+        both = replace(self.exception, author=f"{self.exception.author}, granted by {actor}")
+        return replace(self, exception=both, granted_at=now, granted_by=words)
 
 
 def exception_id(exception: ExceptionRule, ended: str = "") -> str:

@@ -61,7 +61,7 @@ class ExceptionOperations:
         if _needs_two(gate) and is_same_person(record.exception.author, who.actor):
             raise Refused(f"{who.actor} asked for it: gate {gate.name} requires another person to grant it")
         effects = (Effect("grant", in_words(record.rule)), Effect("judge again", f"what gate {gate.name} refused"))
-        return Plan(effects, lambda: self._grant(gate, stored, record.granted(now, who.actor)))
+        return Plan(effects, lambda: self._grant(gate, stored, record.granted(now, who.actor, str(who))))
 
     def end(self, gate_name: str, name: str, who: Who) -> Plan:
         """End an exception, or refuse the request for one. What was promoted stays promoted.

@@ -134,7 +134,10 @@ class PromotionDetail(Promotion, frozen=True, kw_only=True):
 
 
 class StandingException(ApiModel, frozen=True, kw_only=True):
-    """An exception that an operator asked for: `requested`, `granted`, or `ended`."""
+    """An exception that an operator asked for: `requested`, `granted`, or `ended`.
+
+    `author` is who asked for it, and who granted it. `grantedBy` and `endedBy` are who did that and why, or "".
+    """
 
     gate: str
     id: str
@@ -145,6 +148,8 @@ class StandingException(ApiModel, frozen=True, kw_only=True):
     author: str
     until: str
     at: Moment
+    granted_by: str
+    ended_by: str
     warning: str = ""
 
 

@@ -244,5 +244,7 @@ def _exception_item(grant: ExceptionGrant, now: datetime, warning: str) -> model
         author=rule.author,
         until=rule.until,
         at=grant.at,
+        granted_by=grant.granted_by,
+        ended_by=grant.ended_by,
         warning=warning,
     )

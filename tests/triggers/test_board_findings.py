@@ -138,6 +138,7 @@ def test_a_granted_one_can_be_ended_and_needs_no_attention() -> None:
     granted(world)
     (item,) = section(world).exceptions
     assert (item.state, labels(item)) == ("exception granted", ["End exception"])
+    assert item.reason == "ada, granted by bob: TLS ends before it; bob: agreed"
     states = [one.state for one in overview_page(world.services, world.clock.now()).action_items]
     assert "exception granted" not in states
     assert "exception requested" not in states

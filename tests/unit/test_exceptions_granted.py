@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import msgspec
 import pytest
+from rich.console import Console
 
+from basegate_cli import show
 from shared.attestation.envelope import load_keys
 from shared.attestation.proof import proof
 from shared.domain.alarm import AlarmKind
@@ -109,6 +113,18 @@ def test_it_names_who_asked_and_who_granted_it_and_why() -> None:
     granted(world)
     (shown,) = listed(world)
     assert (shown.state, shown.author, shown.justification) == ("granted", "ada, granted by bob", ADA.reason)
+    assert (shown.granted_by, shown.ended_by) == ("bob: agreed", "")
+
+
+def test_an_ended_one_names_who_ended_it_and_why() -> None:
+    world = refused()
+    name = granted(world)
+    world.operate.exceptions.end("node", name, Who("cyd", "TLS is off")).act()
+    (shown,) = listed(world, ended=True)
+    assert (shown.state, shown.granted_by, shown.ended_by) == ("ended", "bob: agreed", "cyd: TLS is off")
+    printed, answer = io.StringIO(), msgspec.to_builtins(Queries(world.services).exceptions(all=True))
+    Console(file=printed, width=200).print(show.exceptions(answer))
+    assert "TLS ends before it; bob: agreed; ended by cyd: TLS is off" in printed.getvalue()
 
 
 def test_once_it_is_ended_the_next_image_fails_and_the_promoted_one_stays() -> None:
