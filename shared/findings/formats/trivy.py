@@ -15,7 +15,10 @@ from shared.findings.gathering import LIMIT_FINDINGS, Gathering, checked, severi
 from shared.findings.json_stream import JsonStream
 from shared.findings.model import BrokenReport, Finding, Licence, Rating, Report, Scanner, Secret, Severity, Subject
 
-_OS_PACKAGES, _LANGUAGE_PACKAGES = "os-pkgs", "lang-pkgs"
+_OS_PACKAGES = "os-pkgs"
+_PACKAGES = (_OS_PACKAGES, "lang-pkgs")
+"""The classes of results in which Trivy has compared packages, whatever it found."""
+
 _MOST_SHARED = 10_000
 """How many different ratings of all sources are remembered, to be shared; then they are forgotten."""
 
@@ -161,10 +164,6 @@ class _Writer(
     uncompared: list[str] | None = None
 
 
-_OF_PACKAGES = ("os-pkgs", "lang-pkgs")
-"""The classes of results in which Trivy has compared packages, whatever it found."""
-
-
 class TrivyReader(ReportReader):
     """Reads a report of Trivy."""
 
@@ -224,7 +223,7 @@ class TrivyReader(ReportReader):
                 self._target = stream.take(str)
             elif key == "Class":
                 self._class = stream.take(str)
-                self._has_compared |= self._class in _OF_PACKAGES
+                self._has_compared |= self._class in _PACKAGES
             elif key in lists and stream.next_character() != "n":  # an empty one may be null
                 type_, add = lists[key]
                 self._has_compared |= key == "Vulnerabilities"
