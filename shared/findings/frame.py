@@ -232,11 +232,6 @@ class _Decoder:
             yield piece
 
 
-def read_frame(log: Iterable[bytes], nonce: str, step: str, limit_bytes: int = REPORT_LIMIT_BYTES) -> Iterator[bytes]:
-    """The report that a step printed into a log: see `FrameReader.read`."""
-    return FrameReader(nonce, step, limit_bytes).read(log)
-
-
 def without_frames(log: str) -> str:
     """A log for people: a note in place of each frame. Where a log begins within a frame, its beginning is left out."""
     text = _WHOLE_FRAME.sub(_LEFT_OUT, log)

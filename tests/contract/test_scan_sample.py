@@ -10,7 +10,7 @@ import pytest
 from sandbox.testing import scanner_image, shell_image, until, with_files
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.tasks_acr import AcrTaskRunner
-from shared.findings.frame import read_frame
+from shared.findings.frame import FrameReader
 from shared.findings.model import BrokenReport
 from shared.ports import Run, RunStatus
 from tests.contract.place import VAULT_URL, Place
@@ -43,7 +43,8 @@ def test_the_report_is_in_the_log_of_the_run_and_names_the_digest_that_was_pulle
 
     run = until(ended)
     assert run.status is RunStatus.SUCCEEDED, runner.log(place.base, run.run_id, 10_000)
-    report = json.loads(b"".join(read_frame(runner.raw_log(place.base, run.run_id), NONCE, "scan")))
+    log = list(runner.raw_log(place.base, run.run_id))
+    report = json.loads(b"".join(FrameReader(NONCE, "scan").read(log)))
     assert report["Metadata"]["RepoDigests"] == [values["IMAGE"]]
     (finding,) = [finding for result in report["Results"] for finding in result["Vulnerabilities"]]
     assert (finding["VulnerabilityID"], finding["PkgPath"], finding["FixedVersion"]) == (
@@ -52,4 +53,4 @@ def test_the_report_is_in_the_log_of_the_run_and_names_the_digest_that_was_pulle
         "1.0.2",
     )
     with pytest.raises(BrokenReport, match="not printed by step scan-image"):
-        list(read_frame(runner.raw_log(place.base, run.run_id), NONCE, "scan-image"))
+        list(FrameReader(NONCE, "scan-image").read(log))

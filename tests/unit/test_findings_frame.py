@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from shared.findings.frame import FrameReader, read_frame
+from shared.findings.frame import FrameReader
 from shared.findings.model import BrokenReport
 
 NONCE, OTHER = "3f0d9a52c1b84e67a0d4f2b95e7c8106", "0" * 32
@@ -42,7 +42,7 @@ def log(*lines: Iterable[str]) -> bytes:
 
 def read(content: bytes, name: str = "scan", limit_bytes: int = 10**9, chunk: int = 7) -> bytes:
     chunks = (content[at : at + chunk] for at in range(0, len(content), chunk))
-    return b"".join(read_frame(chunks, NONCE, name, limit_bytes))
+    return b"".join(FrameReader(NONCE, name, limit_bytes).read(chunks))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 76, 100_000])
@@ -74,7 +74,7 @@ def test_a_large_report_is_read_in_pieces_and_never_held_whole() -> None:
     pieces = chunks()
     tracemalloc.start()
     try:
-        sizes = [len(piece) for piece in read_frame(pieces, NONCE, "scan")]
+        sizes = [len(piece) for piece in FrameReader(NONCE, "scan").read(pieces)]
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
