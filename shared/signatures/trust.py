@@ -48,8 +48,8 @@ _STRANGERS = (
 class Keyless(Rule, frozen=True, kw_only=True):
     """A signer that a certificate of Fulcio names: `identity` (an e-mail address or a URL) as confirmed by `issuer`.
 
-    In an identity `*` stands for any characters, but not within what says whose it is: the host and the first part of
-    the path of a URL, the domain of an e-mail address.
+    In an identity `*` stands for any characters but `@`, and not within what says whose it is: the host and the first
+    part of the path of a URL, the domain of an e-mail address.
     """
 
     identity: IdentityText
@@ -191,15 +191,31 @@ def _root_problem(text: str) -> str:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a text has the form of a pattern, in which `*` stands for any characters; in linear time.
+    """Whether an identity has the form of a pattern, in linear time. `*` stands for any characters but `@`.
 
-    URLs fit only patterns of URLs: the name of a branch, which is part of some, may end like an e-mail address.
+    Whoever may push a branch chooses part of the identity: `x@refs/heads/main` is the name of one. So the n-th `@` of
+    an identity fits the n-th of the pattern and nothing else. Only a pattern without any that ends with `*`, as
+    `https://github.com/acme/*`, leaves open what follows the first. Nor do URLs fit other patterns than those of URLs:
+    a branch may end like an e-mail address.
+
+    Sources: https://github.com/sigstore/fulcio/blob/main/docs/oidc.md#github (what is in an identity),
+    https://git-scm.com/docs/git-check-ref-format (what is in a name)
     """
-    first, *rest = pattern.split("*")
-    if not rest:
+    if "*" not in pattern:
         return pattern == text
     if ("://" in pattern) != ("://" in text):
         return False
+    parts, found = pattern.split("@"), text.split("@")
+    if len(parts) == 1 and pattern.endswith("*"):
+        del found[1:]
+    return len(parts) == len(found) and all(map(_fits, parts, found))
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """Whether a text has the form of a pattern, in which `*` stands for any characters."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return pattern == text
     *middle, last = rest
     if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
         return False

@@ -79,6 +79,15 @@ KNOWN = (
         _in("unit/test_signatures_cosign.py", "test_what_is_not_by_a_trusted_identity_says_why"),
     ),
     Mutant(
+        "the name of a branch may end like a trusted identity",
+        "shared/signatures/trust.py",
+        "return len(parts) == len(found) and all(map(_fits, parts, found))",
+        "return _fits(pattern, text)",
+        _in(
+            "unit/test_signatures_cosign.py", "test_a_branch_that_is_named_like_another_workflow_on_main_is_not_trusted"
+        ),
+    ),
+    Mutant(
         "an entry of a log counts without the log's signature",
         "shared/signatures/keyless.py",
         "self._verify_set(keyring)",

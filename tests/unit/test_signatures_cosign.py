@@ -221,10 +221,71 @@ def test_a_keyless_signature_counts_in_both_schemes_and_says_by_whom_and_when() 
         ("a*" * 500 + "b", "a" * 5000, False),
     ],
 )
-def test_a_star_stands_for_any_characters_and_a_url_fits_only_those_of_urls(
+def test_a_star_stands_for_other_characters_and_a_url_fits_only_those_of_urls(
     pattern: str, text: str, *, fits: bool
 ) -> None:
     assert matches(pattern, text) is fits
+
+
+AT_MAIN, NODE = "https://github.com/acme/*@refs/heads/main", "https://github.com/acme/node/.github/workflows"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        # Names that git allows for a branch or a tag: https://git-scm.com/docs/git-check-ref-format
+        (AT_MAIN, f"{NODE}/release.yml@refs/heads/x@refs/heads/main"),
+        (AT_MAIN, f"{NODE}/release.yml@refs/tags/x@refs/heads/main"),
+        (AT_MAIN, f"{NODE}/release.yml@refs/heads/@refs/heads/main"),
+        (AT_MAIN, f"{NODE}/release.yml@refs/heads/refs/heads/main"),
+        (AT_MAIN, f"{NODE}/release.yml@refs/heads/x%40refs/heads/main"),
+        (AT_MAIN, f"{NODE}/release.yml@refs/heads/main@x"),
+        (AT_MAIN, f"{NODE}/release.yml@refs/heads/main-x"),
+        (AT_MAIN, f"{NODE}/release.yml@refs/tags/refs/heads/main"),
+        (f"{NODE}/*.yml@refs/tags/v*", f"{NODE}/x.yml@refs/heads/x.yml@refs/tags/v1"),
+        (f"{NODE}/release*@refs/heads/main", f"{NODE}/release.yml@refs/heads/x@refs/heads/main"),
+        ("https://github.com/acme/*refs/heads/main", f"{NODE}/release.yml@refs/heads/x/refs/heads/main"),
+        ("https://github.com/acme/*/release.yml*", f"{NODE}/evil.yml@refs/heads/x/release.yml"),
+        (f"{NODE}/*.yml", f"{NODE}/evil.sh@refs/heads/x.yml"),
+        # A workflow's file may have an @ in its name, and that of another service may be in folders with one.
+        (f"{NODE}/*@refs*", f"{NODE}/x@refs.yml@refs/heads/x"),
+        (AT_MAIN, f"{NODE}/x@refs/heads/main.yml@refs/heads/x"),
+        ("https://gitlab.com/acme/*@refs/tags/*", "https://gitlab.com/acme/node//x@refs/tags/v1/ci.yml@refs/heads/x"),
+        ("https://gitlab.com/acme/*@refs/tags/*.yml", "https://gitlab.com/acme/node//x@refs/tags/ci.yml@refs/heads/x"),
+        # The owner's name elsewhere.
+        (AT_MAIN, "https://github.com/evil/acme/.github/workflows/release.yml@refs/heads/main"),
+        (AT_MAIN, "https://github.com/acme@refs/heads/main"),
+        ("*@acme.example", "eve@evil.example@acme.example"),
+    ],
+)
+def test_a_star_does_not_stand_for_an_at_sign_in_the_name_of_a_branch_or_a_file(pattern: str, text: str) -> None:
+    assert not matches(pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (AT_MAIN, f"{NODE}/release.yml@refs/heads/main"),
+        ("https://github.com/acme/*", f"{NODE}/release.yml@refs/heads/x@y"),
+        (f"{NODE}/release.yml@refs/heads/release/*", f"{NODE}/release.yml@refs/heads/release/1/2"),
+        (f"{NODE}/release.yml@refs/tags/*@*", f"{NODE}/release.yml@refs/tags/node@1.0.0"),
+        (f"{NODE}/release.yml@refs/tags/@acme/*@*", f"{NODE}/release.yml@refs/tags/@acme/node@1.0.0"),
+        (f"{NODE}/a@b.yml@refs/heads/*", f"{NODE}/a@b.yml@refs/heads/main"),
+        ("https://gitlab.com/acme/*//.gitlab-ci.yml@*", "https://gitlab.com/acme/a/b//.gitlab-ci.yml@refs/heads/main"),
+    ],
+)
+def test_a_pattern_with_each_at_sign_of_an_identity_fits_it(pattern: str, text: str) -> None:
+    assert matches(pattern, text)
+
+
+def test_a_branch_that_is_named_like_another_workflow_on_main_is_not_trusted() -> None:
+    trust = Trust(cosign=replace(HOUSE.trust(), keyless=(Keyless(identity=AT_MAIN, issuer=ISSUER),)))
+    signed = [
+        bundle_layer(HOUSE.bundle(statement(IMAGE), HOUSE.certificate(f"{NODE}/release.yml@refs/heads/{branch}")))
+        for branch in ("main", "x@refs/heads/main")
+    ]
+    assert verified(signed[0], trust=trust).signed
+    assert "x@refs/heads/main, issuer https://token.actions" in reason(signed[1], trust)
 
 
 def test_one_of_several_identities_is_enough() -> None:
