@@ -36,8 +36,9 @@ STEP_LIMIT_SECONDS = 20.0
 STALLED_AFTER_TRIES = 2
 STALLED_AFTER_SECONDS = 60.0
 
-_CLEANUP = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD))
-"""Steps after a failed start: that they succeed does not show that the next start will."""
+_IN_BETWEEN = frozenset((Action.ADOPT_CHECK, Action.ADOPT_BUILD, Action.COPY_REFERRERS))
+"""Steps that may come between two tries of another one, after a failed start or because the sweep has asked for them:
+that they succeed does not show that the next try will."""
 
 _SAVES_FIRST = frozenset(
     (
@@ -221,7 +222,7 @@ class Reconciler:
     def _cleared(self, decision: Decision, record: Any, *, progress: bool) -> Any:
         """The record after a successful step: no longer failing or stalled. Releases those with the same cause."""
         unproven = record.failing_step and not (progress and decision.action == record.failing_step)
-        if decision.action in _CLEANUP or not record.failures or (unproven and not record.settled):
+        if not record.failures or ((unproven or decision.action in _IN_BETWEEN) and not record.settled):
             return record
         if record.stall is not None and not record.settled:
             self._release(record)

@@ -266,6 +266,31 @@ def test_the_decision_record_is_attached_though_the_source_is_away(upstream: Ups
     assert len(upstream.world.promotion().attached) == 2
 
 
+@pytest.mark.parametrize("away", [True, False], ids=["they fail again", "they succeed"])
+def test_another_try_of_the_referrers_does_not_say_that_the_signing_key_works(
+    upstream: Upstream, *, away: bool
+) -> None:
+    world, signer = upstream.world, FakeSigner()
+    signer.fault, world.signer = Misconfigured("403"), signer
+    world.restart()
+    world.referrers.list_fault = Retry("the source is away")
+    upstream.promote()
+    stalled = world.promotion()
+    assert stalled.stall is not None
+    assert (stalled.stall.dependency, stalled.referrers_problem) == ("signing key", "the source is away")
+    world.referrers.list_fault = world.referrers.list_fault if away else None
+    world.clock.forward(3700)
+    world.sweep_now()
+    world.pass_time(90)
+    promotion = world.promotion()
+    assert (promotion.referrers_due, promotion.referrers_problem == "") == (False, not away)
+    assert promotion.failures >= stalled.failures
+    assert not any(entry.what == "resumed" for entry in promotion.history)
+    signer.fault = None
+    world.pass_time(400)
+    assert [entry.why for entry in world.promotion().history if entry.what == "resumed"] == ["signing key works again"]
+
+
 def test_what_was_copied_before_a_failure_is_not_read_again(upstream: Upstream) -> None:
     first, second = upstream.attach(b"first"), upstream.attach(b"second")
     faults, reads = upstream.world.referrers.faults, upstream.world.referrers.reads
