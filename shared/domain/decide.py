@@ -161,11 +161,11 @@ _RECORD_WAIT_SECONDS = 1.0
 """Referrers are copied, and the decision record is signed, by a work item of its own: rollouts and outcomes do not wait
 for it."""
 
-REFERRER_TRIES = 3
-"""How often a promotion tries to copy the referrers of its digest: the decision record waits for that."""
-
 _REFERRERS_WAIT_SECONDS = (_RECORD_WAIT_SECONDS, 15.0, 60.0)
-"""The wait before each of these tries."""
+"""The wait before each try of a promotion to copy the referrers of its digest."""
+
+REFERRER_TRIES = len(_REFERRERS_WAIT_SECONDS)
+"""How often it tries: the decision record waits for that."""
 
 _FAST_COPY_SECONDS = 1.0
 """A copy whose layers exist in the target completes immediately: in its first second its status is read undelayed."""
