@@ -113,9 +113,7 @@ class Promotion(GateRecord, frozen=True, kw_only=True):
         """Whether it has no next step: its state is final, or it is parked; and neither referrers nor a decision record
         are due.
         """
-        if self.referrers_due:
-            return False
-        return not self.under_way and not self.record_due
+        return not (self.under_way or self.referrers_due or self.record_due)
 
     @property
     def under_way(self) -> bool:

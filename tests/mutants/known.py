@@ -1005,8 +1005,8 @@ KNOWN = (
     Mutant(
         "a decision record that cannot be signed is forgotten",
         "shared/domain/promotion.py",
-        "return not self.under_way and not self.record_due",
-        "return not self.under_way",
+        "return not (self.under_way or self.referrers_due or self.record_due)",
+        "return not (self.under_way or self.referrers_due)",
         _in(
             "unit/test_decision_records.py",
             "test_a_key_that_does_not_sign_stops_no_promotion_and_the_record_is_made_when_it_does",
