@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.domain.errors import Malformed
-from shared.domain.image import Digest, parse_digest, parse_repository, parse_tag
+from shared.domain.image import Digest, digest_tag, parse_digest, parse_repository, parse_tag
 
 _TIMEOUT_SECONDS = 30.0
 _LIMIT_BYTES = 4 * 1024 * 1024
@@ -163,7 +163,7 @@ class Registry:
         path = f"{repository}/referrers/{digest}?{urllib.parse.urlencode({'artifactType': artifact_type})}"
         answer = self._get(path, _INDEX, _NO_API)
         if answer.status != 200:
-            answer = self._get(f"{repository}/manifests/{digest.replace(':', '-')}", _INDEX, frozenset((404,)))
+            answer = self._get(f"{repository}/manifests/{digest_tag(digest)}", _INDEX, frozenset((404,)))
         for _ in range(_PAGES):
             yield from (one for one in _descriptors(answer) if one.get("artifactType") == artifact_type)
             following = _NEXT.search(answer.headers.get("Link", ""))

@@ -15,7 +15,7 @@ import msgspec
 
 from shared.domain.errors import Busy, Conflict
 from shared.domain.event import Hint
-from shared.domain.image import Digest, ImageRef
+from shared.domain.image import Digest, ImageRef, digest_tag
 from shared.domain.observation import Observation
 from shared.domain.outcome import Outcome
 from shared.domain.policy import App, DeployRule, Gate, Policy, RegistryRule
@@ -294,7 +294,7 @@ class Attachments(msgspec.Struct, frozen=True, kw_only=True):
 
 def attachment_tags(digest: Digest) -> tuple[str, ...]:
     """The tags that are named after a digest: cosign's, and that of an index of its referrers."""
-    return tuple(f"{digest.replace(':', '-')}{suffix}" for suffix in ("", *COSIGN_TAGS))
+    return tuple(digest_tag(digest, suffix) for suffix in ("", *COSIGN_TAGS))
 
 
 class Referrers(Protocol):

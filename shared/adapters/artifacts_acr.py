@@ -17,7 +17,7 @@ from azure.containerregistry import ContainerRegistryClient
 
 from shared.adapters.azure_calls import expected
 from shared.domain.errors import Gone, Retry
-from shared.domain.image import Digest, parse_digest
+from shared.domain.image import Digest, digest_tag, parse_digest
 from shared.ports import Artifact, Manifest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -88,7 +88,7 @@ def manifest(subject: dict[str, Any], artifact: Artifact) -> bytes:
 def list_by_tag(client: ContainerRegistryClient, repository: str, subject: Digest, descriptor: dict[str, Any]) -> None:
     """Add an artifact to the index of a subject's artifacts."""
     empty = {"schemaVersion": 2, "mediaType": OCI_INDEX}
-    _append(client, repository, subject.replace(":", "-"), ("manifests", descriptor), empty)
+    _append(client, repository, digest_tag(subject), ("manifests", descriptor), empty)
 
 
 def add_layer(client: ContainerRegistryClient, repository: str, tag: str, layer: Artifact) -> None:

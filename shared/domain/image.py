@@ -47,6 +47,16 @@ def parse_repository(text: object, field: str = "repository") -> Repository:
     return Repository(_matched(_REPOSITORY, text, field, "a repository (lower-case words, joined by / . _ -)"))
 
 
+def digest_tag(digest: str, suffix: str = "") -> str:
+    """The tag that is named after a digest, `sha256-` and its digits: of an index of what refers to it, or, with a
+    suffix, of what cosign attaches.
+
+    Sources: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema,
+    https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md#tag-based-discovery
+    """
+    return f"{digest.replace(':', '-')}{suffix}"
+
+
 def short(digest: str) -> str:
     """The first twelve digits of a digest, for names and log lines."""
     return digest.removeprefix("sha256:")[:12]

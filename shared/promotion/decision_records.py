@@ -11,7 +11,7 @@ from shared.attestation.statement import CheckFacts, Facts, Verifier, rules_dige
 from shared.domain.candidate import Candidate
 from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE, pae
 from shared.domain.errors import EVIDENCE, Rejected, needing
-from shared.domain.image import Digest, ImageRef, parse_repository
+from shared.domain.image import Digest, ImageRef, digest_tag, parse_repository
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, decision_record_name
 from shared.ports import Artifact, Services, Signer
@@ -82,7 +82,7 @@ def attestations_tag(digest: Digest) -> str:
 
     Source: https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
     """
-    return f"{digest.replace(':', '-')}.att"
+    return digest_tag(digest, ".att")
 
 
 def _layer(content: bytes) -> Artifact:

@@ -11,7 +11,7 @@ import msgspec
 
 from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed
-from shared.domain.image import Digest, parse_digest
+from shared.domain.image import Digest, digest_tag, parse_digest
 from shared.signatures.model import plain
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -75,4 +75,4 @@ def signature_layers(body: bytes, subject: Digest, *, by_tag: bool = False) -> t
 
 def signature_tag(subject: Digest) -> str:
     """The tag under which the older scheme of cosign keeps the signatures of a digest."""
-    return f"{subject.replace(':', '-')}.sig"
+    return digest_tag(subject, ".sig")

@@ -19,7 +19,7 @@ from shared.adapters.oci.errors import UNREADABLE
 from shared.adapters.oci.safety import Target
 from shared.adapters.oci.transport import Response
 from shared.domain.errors import Gone, Malformed, Rejected, Retry
-from shared.domain.image import Digest, parse_digest
+from shared.domain.image import Digest, digest_tag, parse_digest
 from shared.domain.policy import RegistryRule
 from shared.ports import COSIGN_TAGS, Attachments, Descriptor
 
@@ -94,7 +94,7 @@ class OciReferrers:
         ends_at: float = math.inf,
     ) -> tuple[Descriptor, ...]:
         """One HEAD for each tag."""
-        tags = (f"{_tag(digest)}{suffix}" for suffix in suffixes)
+        tags = (digest_tag(digest, suffix) for suffix in suffixes)
         digests = ((tag, self._reader.digest_of(registry, repository, tag, ends_at=ends_at)) for tag in tags)
         return tuple(Descriptor(digest=found, tag=tag) for tag, found in digests if found)
 
@@ -139,8 +139,8 @@ class OciReferrers:
 
     def _by_tag(self, place: Place, digest: Digest, found: "_Found", ends_at: float) -> Attachments:
         """The referrers in the index under the tag for them. None of them is filtered by the registry."""
-        doing = f"reading {place.name}:{_tag(digest)}"
-        target = place.server.at(f"/v2/{place.path}/manifests/{_tag(digest)}")
+        doing = f"reading {place.name}:{digest_tag(digest)}"
+        target = place.server.at(f"/v2/{place.path}/manifests/{digest_tag(digest)}")
         _, answer = self._reader.answer(place, target, doing, headers={"Accept": _INDEX}, ends_at=ends_at)
         if answer.status != 404:
             found.add(answer, doing)
@@ -186,7 +186,3 @@ def _descriptor(raw: msgspec.Raw) -> Descriptor | None:
     if max(len(one.media_type), len(one.artifact_type)) > _TEXT_LIMIT:
         return None
     return Descriptor(digest=digest, media_type=one.media_type, artifact_type=one.artifact_type, size=max(0, one.size))
-
-
-def _tag(digest: Digest) -> str:
-    return digest.replace(":", "-")
