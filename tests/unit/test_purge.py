@@ -368,6 +368,42 @@ def test_the_tags_of_what_is_attached_to_a_digest_go_with_its_last_unique_tag() 
     assert left == {named[7]}
 
 
+def attachments(world: World, number: int) -> list[str]:
+    """Put tags of what is attached to an image, and return those."""
+    names = [f"node:{image(number).replace(':', '-')}{suffix}" for suffix in ("", ".sig", ".att", ".sbom")]
+    for name in names:
+        world.registry.tags["base", name] = digest(name)
+    return names
+
+
+def test_what_is_attached_to_an_image_stays_if_its_unique_tag_cannot_be_unlocked() -> None:
+    world = with_history(8, with_gate(keep="15d", at_least=2))
+    names = attachments(world, 0)
+    world.registry.lock_fault = Misconfigured("unlocking it: 403")
+    purge(world)
+    assert all(("base", name) in world.registry.tags for name in [*names, *world.unique_tags(image(0))])
+
+
+def test_what_is_attached_to_a_digest_stays_if_another_tag_is_promoted_to_it_meanwhile() -> None:
+    world = with_history(8)
+    purge(world)
+    names, (unique,) = attachments(world, 0), world.unique_tags(image(0))
+    world.use(with_gate(keep="15d", at_least=2))
+
+    def meanwhile(record: object) -> None:
+        if isinstance(record, LeftOver) and record.removing and record.digest == image(0):
+            world.ledger.before_save = None
+            world.push("15.14", image(0))
+            world.settle()
+
+    world.ledger.before_save = meanwhile
+    purge(world)
+    assert world.stable_tag("15.14") == image(0)
+    assert ("base", unique) not in world.registry.tags, "this one is not used"
+    assert all(("base", name) in world.registry.tags for name in names)
+    assert image(0) not in world.registry.unlocked
+
+
 def test_what_is_left_to_go_back_to_still_is_when_the_tag_was_rolled_back() -> None:
     world = with_history(8, with_gate(keep="15d", at_least=2))
     world.operate.gates.roll_back("node", TAG, image(3), HoldUntil.LIFTED, WHO).act()

@@ -11,7 +11,7 @@ from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion
 from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import StableTag
-from shared.ports import Services, Stored, attachment_tags, newest_promotions, removal
+from shared.ports import Services, Stored, attachment_tags, removal
 from shared.sweep.job import JobRun
 
 
@@ -30,16 +30,16 @@ class LeftOvers:
         removal is refused, the others most likely are, too: the first one ends the round.
         """
         since = self._gate.promote.kept_since(self._services.clock.now())
-        in_use: tuple[set[str], set[str]] | None = None
+        in_use: set[str] | None = None
         for stored in self._services.ledger.between(LeftOver, self._gate.name, after, ""):
             if stored.record.row <= after:
                 continue
-            in_use = in_use or self._in_use()
+            in_use = self._in_use()[0] if in_use is None else in_use
             try:
-                if stored.record.unique in in_use[0]:
+                if stored.record.unique in in_use:
                     self._forget(run, stored)
                 elif since is not None and stored.record.since < since:
-                    self._remove(run, stored, in_use[1])
+                    self._remove(run, stored)
                 elif stored.record.removing and not run.dry_run:  # a removal died, and the rule has changed since
                     self._unmark(stored)
             except (Misconfigured, Rejected) as rejection:
@@ -49,11 +49,12 @@ class LeftOvers:
             yield stored.record.row
         return None
 
-    def _remove(self, run: JobRun, stored: Stored[LeftOver], digests: set[str]) -> None:
+    def _remove(self, run: JobRun, stored: Stored[LeftOver]) -> None:
         """Remove one, unless it is gone, has another digest, or is used again: then only its record is deleted.
 
-        The record is marked before the promotions are read, and a promotion saves which tag it uses before it reads the
-        mark: one of the two sees the other. A manifest is unlocked with the last of its tags.
+        The record is marked before it is read what is in use, and a promotion saves which tag it uses before it reads
+        the mark: one of the two sees the other. A promotion of the same digest under another tag is seen then, too. A
+        manifest is unlocked with the last of its tags.
         """
         left, repository, registry = stored.record, self._gate.promote.repository, self._services.registry
         if registry.digest_of(self._target, repository, left.unique) == left.digest:
@@ -63,22 +64,24 @@ class LeftOvers:
                     stored = self._services.ledger.save(stored, replace(left, removing=True))
                 except Conflict:
                     return  # a promotion uses it again, or another worker removes it
-                if not self._is_used(left):
+                tags, digests = self._in_use()
+                if left.unique not in tags:
                     self._delete(stored, None if left.digest in digests else left.digest)
         self._forget(run, stored)
 
     def _delete(self, stored: Stored[LeftOver], manifest: Digest | None) -> None:
         """Unlock the tag, and a manifest, and delete the tag. If that is refused, promotions may use the tag again.
 
-        With the last tag of a digest, the tags of what is attached to it go first: a registry deletes the referrers of
-        a manifest together with it, but knows nothing of tags that are named after it.
+        With the last tag of a digest, the tags of what is attached to it go: a registry deletes the referrers of a
+        manifest together with it, but knows nothing of tags that are named after it. They go before the tag, which a
+        repeated removal finds, and after the unlocking: where that is refused, the image stays as it is.
         Source: https://learn.microsoft.com/azure/container-registry/container-registry-manage-artifact
         """
         unique, repository, registry = stored.record.unique, self._gate.promote.repository, self._services.registry
         try:
+            registry.unlock(self._target, repository, unique, manifest)
             for tag in attachment_tags(manifest) if manifest else ():
                 registry.remove_tag(self._target, repository, tag)
-            registry.unlock(self._target, repository, unique, manifest)
             registry.remove_tag(self._target, repository, unique)
         except (Misconfigured, Rejected):
             self._unmark(stored)
@@ -87,10 +90,6 @@ class LeftOvers:
     def _unmark(self, stored: Stored[LeftOver]) -> None:
         with suppress(Conflict):  # another worker removes it
             self._services.ledger.save(stored, replace(stored.record, removing=False))
-
-    def _is_used(self, left: LeftOver) -> bool:
-        known = newest_promotions(self._services.ledger, left.gate, left.tag)
-        return any(one.record.unique == left.unique for one in known)
 
     def _forget(self, run: JobRun, stored: Stored[LeftOver]) -> None:
         if not run.dry_run:
