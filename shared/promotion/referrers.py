@@ -7,17 +7,17 @@ Source: https://github.com/dotnet/docker-tools/issues/1999
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
 from shared.domain.alarm import Alarm, AlarmKind
-from shared.domain.errors import Gone, Malformed, Misconfigured, Rejected, Retry, Throttled
+from shared.domain.errors import Busy, Gone, Malformed, Misconfigured, Rejected, Retry, Throttled
 from shared.domain.image import Digest, ImageRef, short
 from shared.domain.policy import Gate, RegistryRule
 from shared.domain.promotion import Promotion
-from shared.ports import Artifact, Descriptor, Manifest, Services
+from shared.ports import COSIGN_TAGS, Artifact, Descriptor, Manifest, Services
 from shared.promotion.referrer_manifest import Blob, ReferrerManifest, referrer_manifest
 from shared.signatures.model import plain
 
@@ -40,6 +40,11 @@ _MANIFEST_LIMIT_BYTES = 1024 * 1024
 
 _LISTED_CHARACTERS = 4096
 """The maximum size of annotations in an index of referrers, which has the decision records, too."""
+
+
+Ask = Callable[[int], object]
+"""Is called with the number of requests that are about to be sent to the source; raises `Busy` if it must be left alone
+for now."""
 
 
 class Copied(msgspec.Struct, kw_only=True):
@@ -91,7 +96,7 @@ class UpstreamReferrers:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def copy(self, image: ImageRef, source: RegistryRule, gate: Gate) -> Copied:
+    def copy(self, image: ImageRef, source: RegistryRule, gate: Gate, ask: Ask) -> Copied:
         """Copy what is attached to an image in its source registry to the same digest in a gate's target repository.
 
         1. List the referrers, and the tags of cosign's older scheme.
@@ -100,12 +105,14 @@ class UpstreamReferrers:
 
         Raises:
             Gone: the image is not in the target any more.
+            Busy, Throttled: the source must be left alone for now. What was copied stays.
             Retry: something could not be read, or not in time. What was copied stays.
             BasegateError: the list cannot be read.
         """
         reader, place = self._services.referrers, (source, image.repository, image.digest)
         ends_at = time.monotonic() + READ_SECONDS
-        listed, tagged = reader.attached(*place, ends_at=ends_at), reader.cosign_tags(*place, ends_at=ends_at)  # 1
+        ask(1 + len(COSIGN_TAGS))  # 1
+        listed, tagged = reader.attached(*place, ends_at=ends_at), reader.cosign_tags(*place, ends_at=ends_at)
         found = (*tagged, *listed.manifests)
         copied = Copied(left_out=listed.left_out + len(found[MANIFESTS_LIMIT:]), is_complete=listed.is_complete)
         if not found:
@@ -113,11 +120,12 @@ class UpstreamReferrers:
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
         if self._services.registry.manifest(target, repository, image.digest) is None:  # 2
             raise Gone(f"{image.digest} is not in {target.login_server}/{repository}")
-        copy, unread = _Copy(self._services, (source, image), (target, repository), copied, ends_at), list[Retry]()
+        copy = _Copy(self._services, (source, image), (target, repository), copied, ends_at, ask)
+        unread = list[Retry]()
         for one in found[:MANIFESTS_LIMIT]:  # 3
             try:
                 copy.take(one)
-            except Throttled:
+            except (Busy, Throttled):
                 raise
             except Retry as error:
                 unread.append(error)
@@ -138,10 +146,11 @@ class _Copy:
         target: tuple[RegistryRule, str],
         copied: Copied,
         ends_at: float,
+        ask: Ask,
     ) -> None:
         self._referrers, self._registry, self._copied = services.referrers, services.registry, copied
         (self._source, self._image), self._target = source, target
-        self._ends_at, self._left_bytes = ends_at, TOTAL_LIMIT_BYTES
+        self._ends_at, self._ask, self._left_bytes = ends_at, ask, TOTAL_LIMIT_BYTES
 
     def take(self, one: Descriptor) -> None:
         """Copy one referrer, unless it is there.
@@ -210,6 +219,7 @@ class _Copy:
 
     def _read(self, digest: Digest, limit_bytes: int, *, blob: bool) -> bytes:
         read = self._referrers.blob if blob else self._referrers.manifest
+        self._ask(1)
         try:
             return read(self._source, self._image.repository, digest, limit_bytes, ends_at=self._ends_at)
         except Misconfigured as error:  # the list could be read: it is about this one, such as where it redirects to

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -29,6 +30,7 @@ from shared.domain.errors import (
     Misconfigured,
     Rejected,
     Retry,
+    Throttled,
     needing,
 )
 from shared.domain.image import short
@@ -43,7 +45,7 @@ from shared.intake.observe import Observer, Trigger
 from shared.intake.upstreams import Upstreams
 from shared.ports import SAVE_TRIES, Change, RunStatus, Services, Stored, last, newest_promotions, removal
 from shared.promotion.decision_records import DecisionRecords
-from shared.promotion.referrers import UpstreamReferrers, not_copied
+from shared.promotion.referrers import Ask, UpstreamReferrers, not_copied
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
 from shared.records.alarms import Alarms
@@ -505,23 +507,33 @@ class PromotionController(Controller[Promotion]):
 
     def _copy_referrers(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Copy what is attached to the digest upstream. If that fails, the image stays promoted: after a few tries
-        there is an alarm, and the sweep tries again.
+        there is an alarm, and the sweep tries again. A try while the source backs off asks it nothing.
         """
         promotion = step.record
         ignored = "the rules say `referrers: ignore`" if gate.referrers == "ignore" else ""
         if why := ignored or self._moved_elsewhere(promotion, gate):
             return self._without_referrers(promotion, why)
         try:
-            copied = self._referrers.copy(promotion.image, self._source(promotion), gate)
+            source = self._source(promotion)
+            copied = self._referrers.copy(promotion.image, source, gate, self._ask(source, gate))
         except Gone as gone:
             return self._without_referrers(promotion, gone.problem)
         except BasegateError as error:
+            if isinstance(error, Throttled) and self._is_source(source, gate):  # other faults may be those of one file
+                self._upstreams.failed(gate, error)
             return self._not_copied(promotion, error)
         if promotion.referrers_problem:
             self._alarms.settle(f"gates/{gate.name}", {(AlarmKind.NOT_COPIED, str(promotion.tag))}, ())
         parts: dict[str, object] = {"referrers": tuple(copied.digests), "referrers_problem": ""}
         done = replace(promotion, referrers_due=False, **parts)
         return done if copied.is_nothing else done.noting(self._services.clock.now(), "referrers copied", copied.words)
+
+    def _ask(self, source: RegistryRule, gate: Gate) -> Ask:
+        """Grants requests to a source. One that is not the gate's any more has no limits in the rules."""
+        return partial(self._upstreams.grant, gate) if self._is_source(source, gate) else lambda _: None
+
+    def _is_source(self, source: RegistryRule, gate: Gate) -> bool:
+        return self._services.registry_rule(gate.source.registry).login_server == source.login_server
 
     def _without_referrers(self, promotion: Promotion, why: str) -> Promotion:
         if not promotion.referrers_due:

@@ -58,7 +58,7 @@ class Travel:
             registry=self.registry, referrers=self.referrers, registry_rule=lambda _: self.place.base
         )
         image = ImageRef(self.source.login_server, parse_repository(self.repository), self.image)
-        return UpstreamReferrers(services).copy(image, self.source, gate)
+        return UpstreamReferrers(services).copy(image, self.source, gate, lambda _: None)
 
     def arrived(self) -> list[Digest]:
         found = self.referrers.attached(self.copied_at_base, self.repository, self.image).manifests
@@ -160,7 +160,7 @@ def from_hostile(doubles: Doubles, answer: Any) -> tuple[Copied, FakeRegistry]:
     referrers = OciReferrers(doubles.play(answer, limits=Limits()))
     services: Any = SimpleNamespace(registry=registry, referrers=referrers, registry_rule=lambda _: target)
     image = ImageRef(ANYONE.login_server, parse_repository("node"), IMAGE)
-    return UpstreamReferrers(services).copy(image, ANYONE, sample_policy().gates["node"]), registry
+    return UpstreamReferrers(services).copy(image, ANYONE, sample_policy().gates["node"], lambda _: None), registry
 
 
 def listing(*bodies: bytes, more: int = 0) -> Reply:

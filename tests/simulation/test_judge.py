@@ -183,7 +183,7 @@ def sign_what_is_attached_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def copy_no_referrers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UpstreamReferrers, "copy", lambda self, image, source, gate: Copied())
+    monkeypatch.setattr(UpstreamReferrers, "copy", lambda self, *_: Copied())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from shared.domain.image import Digest
 from shared.domain.promotion import Promotion
 from shared.domain.stable_tag import HoldUntil
 from shared.domain.sweep import SweepRecord
+from shared.intake.upstreams import Upstreams
 from shared.operations import Who
 from shared.ports import Artifact, Descriptor, removal
 from shared.promotion import referrers
@@ -451,7 +452,33 @@ def test_a_source_that_limits_requests_is_left_alone_at_once(upstream: Upstream)
         upstream.world.referrers.faults[digest_of(name)] = Throttled("429", 30.0)
     upstream.promote()
     assert digest_of(b"second") not in upstream.world.referrers.reads
-    assert upstream.world.promotion().referrers_problem == "429"
+    said = [one.why for one in upstream.world.promotion().history if one.what == "copy of referrers failed"]
+    assert (said[0], said[2]) == ("429", "429")
+    assert "is backing off for 45 s more: 429" in said[1]
+    assert upstream.world.referrers.reads.count(digest_of(b"first")) == 2, "not while it backs off"
+
+
+def test_a_source_that_is_backing_off_is_asked_nothing(upstream: Upstream) -> None:
+    found, world = upstream.attach(b"an SBOM"), upstream.world
+    upstream.promote_until(lambda promotion: promotion.referrers_due)
+    Upstreams(world.services).failed(world.policy.gates["node"], Throttled("429", 300.0))
+    world.settle()
+    assert (upstream.copied, world.referrers.ends, upstream.alarms) == ([], [], ["DriftFound"])
+    world.clock.forward(3700)
+    world.sweep_now()
+    world.settle()
+    assert (upstream.copied, upstream.alarms) == ([found], ["DriftFound", "DriftResolved"])
+
+
+def test_copying_counts_as_requests_of_the_source(upstream: Upstream) -> None:
+    found, world = [upstream.attach(b"first"), upstream.attach(b"second")], upstream.world
+    source = msgspec.structs.replace(world.policy.registries["public"], requests_per_minute=12)
+    world.use(msgspec.structs.replace(world.policy, registries={**world.policy.registries, "public": source}))
+    upstream.promote_until(lambda promotion: promotion.referrer_tries == 1)
+    assert upstream.copied == found[:1]
+    assert "the limit of 12 requests a minute" in world.promotion().history[-1].why
+    world.settle()
+    assert upstream.copied == found
 
 
 def test_a_tag_that_is_large_already_does_not_grow(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
