@@ -470,6 +470,9 @@ class Registry(Protocol):
     def manifest(self, registry: RegistryRule, repository: str, reference: str) -> bytes | None:
         """The bytes of the manifest with a tag or a digest, or None if there is none."""
 
+    def blob_size(self, registry: RegistryRule, repository: str, digest: Digest) -> int | None:
+        """The size of a blob in bytes, or None if there is none, or the registry does not say it."""
+
     def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
         """Store a blob; no error if it is there already."""
 

@@ -153,6 +153,19 @@ class AcrRegistry:
             return read(self._data(registry.login_server), repository, reference)[1]
         return None
 
+    def blob_size(self, registry: RegistryRule, repository: str, digest: Digest) -> int | None:
+        """One HEAD. If that redirects to the registry's storage, the size is unknown: the app may not get there.
+
+        Source: https://learn.microsoft.com/rest/api/containerregistry/container-registry-blob/check-blob-exists
+        """
+        doing = f"reading {registry.login_server}/{repository}@{digest}"
+        with translated(doing, remedy=_PULL_ROLE), expected(404):
+            blobs = self._data(registry.login_server)._client.container_registry_blob  # the SDK has no other HEAD
+            headers: Any = blobs.check_blob_exists(repository, digest, cls=_headers, permit_redirects=False)
+            size = headers.get("Content-Length")
+            return int(size) if size is not None else None
+        return None
+
     def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
         with translated(f"uploading to {registry.login_server}/{repository}", remedy=_PUSH_ROLE):
             self._data(registry.login_server).upload_blob(repository, BytesIO(content))
@@ -186,6 +199,11 @@ class AcrRegistry:
 def _location(response: Any, _body: object, _headers: object) -> str:
     """The URL of an accepted operation."""
     return str(response.http_response.headers.get("Location", ""))
+
+
+def _headers(_response: object, _body: object, headers: object) -> object:
+    """The headers of a response."""
+    return headers
 
 
 def _rejection(text: str) -> str:

@@ -185,9 +185,15 @@ class _Copy:
         return True
 
     def _put(self, body: bytes, manifest: ReferrerManifest, tag: str, blobs: Iterable[Blob]) -> None:
-        """Store the blobs, then the manifest: also one that is there, since it may not be listed as a referrer yet."""
+        """Store the blobs, but those that a try before has stored, then the manifest: also one that is there, since it
+        may not be listed as a referrer yet.
+        """
         for blob in blobs:
-            self._registry.put_blob(*self._target, self._content(blob))
+            there = self._registry.blob_size(*self._target, blob.digest)
+            if there is None:
+                self._registry.put_blob(*self._target, self._content(blob))
+            else:
+                _require_size(blob, there)
         stored = Manifest(
             media_type=manifest.media_type,
             content=body,
@@ -213,8 +219,7 @@ class _Copy:
 
     def _content(self, blob: Blob) -> bytes:
         content = self._read(blob.digest, blob.size, blob=True)
-        if len(content) != blob.size:
-            raise Malformed("size", f"{short(blob.digest)} is to have {blob.size} bytes, and has {len(content)}")
+        _require_size(blob, len(content))
         return content
 
     def _read(self, digest: Digest, limit_bytes: int, *, blob: bool) -> bytes:
@@ -228,6 +233,11 @@ class _Copy:
     def _require_time(self) -> None:
         if time.monotonic() > self._ends_at:
             raise Retry(f"it takes longer than {READ_SECONDS:.0f} s to copy what is attached to {self._image}")
+
+
+def _require_size(blob: Blob, found: int) -> None:
+    if found != blob.size:
+        raise Malformed("size", f"{short(blob.digest)} is to have {blob.size} bytes, and has {found}")
 
 
 def _digest_of(content: bytes) -> str:

@@ -83,6 +83,15 @@ def test_referrers_and_tags_of_cosign_arrive_with_their_bytes_and_once(place: Pl
     assert travel.go().words == "0 copied; 2 there already"
 
 
+def test_the_size_of_a_file_at_the_target_is_known_before_it_is_read_at_the_source(
+    place: Place, secrets: VaultCredentials
+) -> None:
+    travel = Travel(place, secrets, "half-way")
+    place.registry(place.base).upload_blob("half-way", BytesIO(b"a file"))
+    assert travel.registry.blob_size(place.base, "half-way", digest_of(b"a file")) == 6
+    assert travel.registry.blob_size(place.base, "half-way", digest_of(b"none")) is None
+
+
 def test_attestations_are_added_to_the_decision_records_and_the_other_way_round(
     place: Place, secrets: VaultCredentials
 ) -> None:

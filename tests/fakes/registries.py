@@ -196,6 +196,10 @@ class FakeRegistry:
         is_image = reference.startswith("sha256:") and self._has(registry, repository, parse_digest(reference))
         return b"{}" if is_image else None
 
+    def blob_size(self, registry: RegistryRule, repository: str, digest: Digest) -> int | None:
+        self._maybe_fail()
+        return len(self.blobs[digest]) if digest in self.blobs else None
+
     def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
         self._maybe_fail(self.put_fault)
         self.blobs[digest_of(content)] = content

@@ -19,7 +19,7 @@ PORTS = {
     "queue": ("send", "send_hint", "check"),
     "registry": (
         "digest_of", "start_copy", "copy_status", "tag_state", "newest_tags", "token_expiry", "lock", "point",
-        "unlock", "remove_tag", "attach", "add_layer", "manifest", "put_blob", "put_manifest",
+        "unlock", "remove_tag", "attach", "add_layer", "manifest", "blob_size", "put_blob", "put_manifest",
     ),
     "tags": ("digest_of", "tags", "allowance"),
     "referrers": ("attached", "cosign_tags", "manifest", "blob"),

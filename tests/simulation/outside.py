@@ -261,6 +261,7 @@ class Registries:
         self.referrers: dict[tuple[str, str, Digest], set[Digest]] = defaultdict(set)
         self.copied: dict[tuple[str, str, Digest], set[Digest]] = defaultdict(set)
         """The referrers that were copied from upstream, and not made here."""
+        self.blobs: dict[tuple[str, str, Digest], int] = {}
         self.stored: dict[tuple[str, str, str], bytes] = {}
         self.locked: set[tuple[str, str]] = set()
         self.copies: dict[str, Copy] = {}
@@ -367,8 +368,11 @@ class Registries:
         is_image = reference in self.manifests[(registry.login_server, repository)]
         return b"{}" if is_image else self.stored.get((registry.login_server, repository, reference))
 
+    def blob_size(self, registry: RegistryRule, repository: str, digest: Digest) -> int | None:
+        return self.blobs.get((registry.login_server, repository, digest))
+
     def put_blob(self, registry: RegistryRule, repository: str, content: bytes) -> None:
-        return
+        self.blobs[(registry.login_server, repository, digest_of(content))] = len(content)
 
     def put_manifest(self, registry: RegistryRule, repository: str, manifest: Manifest, tag: str) -> None:
         server, pushed = registry.login_server, digest_of(manifest.content)

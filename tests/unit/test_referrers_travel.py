@@ -303,6 +303,28 @@ def test_what_was_copied_before_a_failure_is_not_read_again(upstream: Upstream) 
     assert (reads.count(digest_of(b"first")), upstream.said()) == (1, "1 copied; 1 there already")
 
 
+def test_a_referrer_that_takes_several_tries_continues_with_the_file_where_the_last_one_ended(
+    upstream: Upstream,
+) -> None:
+    found, (first, second) = upstream.attach(b"first", b"second"), map(digest_of, (b"first", b"second"))
+    faults, reads = upstream.world.referrers.faults, upstream.world.referrers.reads
+    faults[second] = Retry("it takes too long")
+    upstream.promote_until(lambda promotion: promotion.referrer_tries == 1)
+    faults.clear()
+    upstream.world.settle()
+    assert upstream.copied == [found]
+    assert (reads.count(first), reads.count(second)) == (1, 2)
+
+
+def test_a_file_that_is_at_the_target_with_another_size_than_the_manifest_says_is_refused(upstream: Upstream) -> None:
+    upstream.attach(b"a file")
+    part = {"mediaType": SBOM, "digest": digest_of(b"a file"), "size": 7}
+    upstream.attach(body=manifest(layers=[part]))
+    upstream.promote()
+    assert len(upstream.copied) == 1
+    assert "is to have 7 bytes, and has 6" in upstream.said()
+
+
 def test_a_worker_that_dies_between_two_referrers_copies_each_once(upstream: Upstream) -> None:
     found, deaths = [upstream.attach(b"first"), upstream.attach(b"second")], [True]
     put = upstream.world.registry.put_manifest
@@ -472,11 +494,11 @@ def test_a_source_that_is_backing_off_is_asked_nothing(upstream: Upstream) -> No
 
 def test_copying_counts_as_requests_of_the_source(upstream: Upstream) -> None:
     found, world = [upstream.attach(b"first"), upstream.attach(b"second")], upstream.world
-    source = msgspec.structs.replace(world.policy.registries["public"], requests_per_minute=12)
+    source = msgspec.structs.replace(world.policy.registries["public"], requests_per_minute=10)
     world.use(msgspec.structs.replace(world.policy, registries={**world.policy.registries, "public": source}))
     upstream.promote_until(lambda promotion: promotion.referrer_tries == 1)
     assert upstream.copied == found[:1]
-    assert "the limit of 12 requests a minute" in world.promotion().history[-1].why
+    assert "the limit of 10 requests a minute" in world.promotion().history[-1].why
     world.settle()
     assert upstream.copied == found
 
