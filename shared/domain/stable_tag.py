@@ -117,7 +117,8 @@ class TagScan(msgspec.Struct, frozen=True, kw_only=True):
 
     `scanned_at` is None if there is no report. `counts` are its findings by severity. `failing` of its findings,
     licences and secrets fail now; `new` of the findings that fail were not in the report that it was promoted with.
-    `reason` says why it is at risk; `basis` identifies what it was judged by.
+    `reason` says why it is at risk; `basis` identifies what it was judged by. `repairs` says which of the candidates
+    that wait pass by the same basis, by row.
     """
 
     digest: Digest
@@ -129,6 +130,7 @@ class TagScan(msgspec.Struct, frozen=True, kw_only=True):
     at_risk: bool = False
     reason: str = ""
     basis: str = ""
+    repairs: dict[str, bool] = {}
 
 
 class StableTag(Row, frozen=True, kw_only=True):

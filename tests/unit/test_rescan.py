@@ -602,6 +602,28 @@ def test_it_offers_the_candidate_that_passes_and_waits_for_a_person() -> None:
     )
 
 
+def test_whether_a_waiting_candidate_repairs_it_is_read_once_and_again_when_the_rules_change() -> None:
+    world = scan_world(RESCAN, ApprovalCheck())
+    push(world)
+    answer(world, GREEN, approved=True)
+    world.settle()
+    swept(world)
+    will_report(world, OPENSSL)
+    rescanned(world)
+    will_report(world, ZLIB)
+    push(world, RED)
+    swept(world)
+    change(world, RESCAN, ApprovalCheck(), exceptions=(accepted(vulnerability="CVE-2026-9"),))
+    reads, place = counted_reads(world), world.candidate(RED).checks[0].evidence.report_blob
+    for _ in range(3):
+        swept(world)
+    assert reads.count(place) == 1
+    assert alarms(world)[0].plan.startswith(f"candidate {world.candidate(RED).id} repairs it")
+    change(world, msgspec.structs.replace(RESCAN, fail_on=(Condition(severity=Degree.LOW),)), ApprovalCheck())
+    swept(world)
+    assert "no candidate that repairs it" in alarms(world)[0].plan
+
+
 def test_a_candidate_that_fails_mends_nothing_and_one_that_is_held_does() -> None:
     world = at_risk()
     push(world, RED)

@@ -10,7 +10,7 @@ from shared.checks.scan import ScanCheck, ScanCheckKind
 from shared.domain.candidate import Candidate, CheckRecord, Verdict, attempts_of, new_attempt
 from shared.domain.image import Digest, Tag, parse_repository, short
 from shared.domain.policy import ExceptionRule, Gate, fingerprint_of
-from shared.domain.promotion import PromotionState
+from shared.domain.promotion import Promotion, PromotionState
 from shared.domain.record import seconds_between
 from shared.domain.rescan import Rescan, rescan_row
 from shared.domain.rollout import AppRecord
@@ -134,28 +134,47 @@ class PromotedImages:
 
     # What people and programs are told.
 
-    def what_repairs(self, stable: StableTag) -> str:
-        """The plan of an alarm: a newer image of the tag whose scans pass, and that waits for something else."""
+    def what_repairs(self, stable: StableTag, scan: TagScan) -> tuple[str, TagScan]:
+        """The plan of an alarm: a newer image of the tag whose scans pass, and that waits for something else. With what
+        is to be remembered of the candidates that wait: their reports are read once for each basis.
+        """
+        repairs = dict[str, bool]()
+        for promotion, candidate in self._waiting(stable):
+            if (passes := self._passes(candidate, scan)) is not None:
+                repairs[candidate.row] = passes
+            if passes:
+                state = promotion.state_name if promotion.state is PromotionState.HELD else candidate.state_name
+                plan = f"candidate {candidate.id} repairs it: its scan passes, and it is {state}"
+                return plan, replace(scan, repairs=repairs)
+        return "no candidate that repairs it waits; nothing is blocked, and the tag stays", replace(
+            scan, repairs=repairs
+        )
+
+    def _waiting(self, stable: StableTag) -> Iterator[tuple[Promotion, Candidate]]:
+        """The promotions that wait to move a stable tag, the newest first, each with its last attempt."""
         listed = newest_promotions(self._services.ledger, stable.gate, stable.tag, _OFFERED)
         for promotion in (stored.record for stored in listed):
             if promotion.sequence <= stable.sequence:
                 break
             if promotion.state in _WAITING and promotion.digest != stable.digest:
                 found = last(self._services.ledger, Candidate, stable.gate, attempts_of(promotion.digest))
-                if found is not None and self._repairs(found.record):
-                    state = promotion.state_name if promotion.state is PromotionState.HELD else found.record.state_name
-                    return f"candidate {found.record.id} repairs it: its scan passes, and it is {state}"
-        return "no candidate that repairs it waits; nothing is blocked, and the tag stays"
+                if found is not None:
+                    yield promotion, found.record
 
-    def _repairs(self, candidate: Candidate) -> bool:
-        """Whether every scan of a candidate passes under the rules of now."""
+    def _passes(self, candidate: Candidate, scan: TagScan) -> bool | None:
+        """Whether every scan of a candidate passes under the rules of now; None if that is not known yet."""
+        if candidate.row in scan.repairs:
+            return scan.repairs[candidate.row]
         judged = [
             self._kind.judge_again(candidate, check, rule)
             for rule in self.rules
             for check in candidate.checks
             if check.run_fingerprint == rule.run_fingerprint
         ]
-        return bool(judged) and all(one is not None and one.verdict is Verdict.PASSED for one in judged)
+        verdicts = [one.verdict for one in judged if one is not None]
+        if Verdict.FAILED in verdicts:
+            return False
+        return set(verdicts) == {Verdict.PASSED} if judged and len(verdicts) == len(judged) else None
 
     def measure(self, stable: StableTag, scan: TagScan) -> None:
         """Report the findings of a stable tag, the age of its newest report, and whether it is at risk."""

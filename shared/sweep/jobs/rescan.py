@@ -1,7 +1,8 @@
 """The rescan job: scans the promoted images of a gate again, and judges their newest reports under the rules of now.
 
 It starts one scan at a time for a gate, reads it in a later sweep, and moves or blocks nothing. While nothing changes,
-it takes one query for each kind of record, however many tags there are, and reads no report.
+it takes one query for each kind of record, however many tags there are, those of the plan of each alarm, and reads no
+report.
 """
 
 import logging
@@ -237,7 +238,9 @@ class RescanJob(SweepJob):
     ) -> Iterator[Alarm]:
         """Save what the newest reports say of a stable tag if that has changed; yields its alarm if it is at risk."""
         stable, moves = stored.record, stored.record.is_moving(self._services.clock.now())
-        scan = self._images.judged(stable, known, exceptions)
+        scan, plan = self._images.judged(stable, known, exceptions), ""
+        if scan is not None and scan.at_risk:
+            plan, scan = self._images.what_repairs(stable, scan)
         if scan != stable.scan and not moves and not run.dry_run:  # a write would undo the move
             with suppress(Conflict):  # another worker changed it: the next sweep writes it
                 self._services.ledger.save(stored, replace(stable, scan=scan))
@@ -246,7 +249,7 @@ class RescanJob(SweepJob):
         if scan is not None and scan.at_risk:
             apps = ", ".join(self._images.apps_on(stable.digest))
             words = f"{name_of(stable)} {in_words(scan)}{f'; {apps} on it' if apps else ''}"
-            yield self._alarm(AlarmKind.AT_RISK, stable.tag, words, self._images.what_repairs(stable))
+            yield self._alarm(AlarmKind.AT_RISK, stable.tag, words, plan)
 
     def _judge_apps(
         self, run: JobRun, known: Rescans, below: Mapping[str, StableTag], exceptions: Sequence[ExceptionRule]
