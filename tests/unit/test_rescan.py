@@ -135,6 +135,15 @@ def test_a_digest_that_two_tags_point_to_is_scanned_once_and_judged_for_each() -
     assert (runs(world), [alarm.subject for alarm in alarms(world)]) == (2, ["15-alpine", "15.14"])
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_rules_for_the_same_run_the_shorter_interval_counts(first: bool) -> None:
+    often = msgspec.structs.replace(RESCAN, rescan="12h", fail_on=(Condition(severity=Degree.CRITICAL),))
+    world = promoted(*((often, RESCAN) if first else (RESCAN, often)))
+    before = runs(world)
+    swept(world, DAY / 2)
+    assert runs(world) == before + 1
+
+
 def test_one_scan_at_a_time_runs_for_a_gate() -> None:
     world = promoted()
     world.push("15.14", RED)
@@ -346,6 +355,16 @@ def test_a_scan_without_a_report_is_told_once_after_three_times_and_puts_nothing
     about = [one for one in world.announcer.announced if one.data.get("kind") == AlarmKind.NOT_RESCANNED.value]
     assert [one.name for one in about] == ["DriftFound", "DriftResolved"]
     assert rescans(world)[0].failures == 0
+
+
+def test_of_two_rules_for_the_same_task_one_alarm_tells_that_it_gives_no_report() -> None:
+    world = promoted(RESCAN, msgspec.structs.replace(RESCAN, fail_on=(Condition(severity=Degree.CRITICAL),)))
+    world.tasks.failing["scan-node"] = "ERROR: the database cannot be read"
+    swept(world, DAY)
+    for _ in range(6):
+        swept(world)
+    told = [one for one in world.sweep_now(dry_run=True).effects if "cannot scan" in one.subject]
+    assert len(told) == 1
 
 
 def test_what_a_scan_without_a_report_wrote_is_not_kept() -> None:

@@ -78,14 +78,14 @@ class RescanJob(SweepJob):
 
     # Scans.
 
-    def _wanted(self, stables: Iterable[StableTag]) -> Wanted:
-        return {
-            rescan_row(stable.digest, rule.run_fingerprint): (stable, rule)
-            for rule in self._rules
-            if rule.rescan
-            for stable in stables
-            if stable.digest
-        }
+    def _wanted(self, stables: Sequence[StableTag]) -> Wanted:
+        """Of several rules for the same run the one with the shortest interval counts."""
+        wanted: Wanted = {}
+        for rule in sorted((one for one in self._rules if one.rescan), key=lambda one: seconds(one.rescan)):
+            for stable in stables:
+                if stable.digest:
+                    wanted.setdefault(rescan_row(stable.digest, rule.run_fingerprint), (stable, rule))
+        return wanted
 
     def _scan(self, run: JobRun, known: Rescans, wanted: Wanted) -> None:
         """Read the scan in progress, and start the one that is due first."""
@@ -217,14 +217,15 @@ class RescanJob(SweepJob):
     def _not_rescanned(self, records: Iterable[Rescan]) -> Iterator[Alarm]:
         """One alarm for each task that gave no report of an image several times in a row."""
         lasting = [one for one in records if one.failures >= RUNS_IN_A_ROW]
-        for rule in self._rules:
-            failing = [one for one in lasting if one.fingerprint == rule.run_fingerprint]
+        for task in dict.fromkeys(rule.task for rule in self._rules):
+            same = {rule.run_fingerprint for rule in self._rules if rule.task == task}
+            failing = [one for one in lasting if one.fingerprint in same]
             if failing:
                 named = ", ".join(sorted(f"{one.tag} ({short(one.digest)})" for one in failing)[:3])
                 more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
                 words = f"gate {self._gate.name} cannot scan {named}{more} again: {failing[0].run.reason}"
                 plan = "each is scanned again once a day; what is known of it is that of its last report"
-                yield self._alarm(AlarmKind.NOT_RESCANNED, rule.task, words, plan)
+                yield self._alarm(AlarmKind.NOT_RESCANNED, task, words, plan)
 
     def _remove(self, places: Iterable[str]) -> None:
         with suppress(BasegateError):
