@@ -18,11 +18,11 @@ OFTEN = 4
 class Rescan(Row, frozen=True, kw_only=True):
     """The scans of one promoted digest by one scan of its gate, whose rule runs what `fingerprint` identifies.
 
-    `last` has the newest report, at first that of the candidate, and `baseline` is the place of the one that it is
-    compared with: that of the promotion, or else the first one ("": there is none yet). `run` is the scan in progress,
-    or the next one, and `failures` counts the scans in a row without a report. `owned` are its places in the archive;
-    those of the candidate are not. `scan` is the last judgement of an image that an app runs on and no stable tag
-    points to: else that is in the record of the tag.
+    `tag` is one that pointed to it when a scan was last started. `last` has the newest report, at first that of the
+    candidate, and `baseline` is the place of the one that it is compared with: that of the promotion, or else the first
+    one ("": there is none yet). `run` is the scan in progress, or the next one, and `failures` counts the scans in a
+    row without a report. `owned` are its places in the archive; those of the candidate are not. `scan` is the last
+    judgement of an image that an app runs on and no stable tag points to: else that is in the record of the tag.
     """
 
     gate: str

@@ -135,6 +135,21 @@ def test_a_digest_that_two_tags_point_to_is_scanned_once_and_judged_for_each() -
     assert (runs(world), [alarm.subject for alarm in alarms(world)]) == (2, ["15-alpine", "15.14"])
 
 
+def test_a_scan_gets_the_tag_that_points_to_the_image_now_and_alarms_name_it() -> None:
+    world = promoted()
+    world.push("15.14", GREEN)
+    world.settle()
+    will_report(world)
+    push(world, RED)
+    swept(world)
+    world.tasks.failing[GREEN] = "ERROR: the image cannot be read"
+    swept(world, DAY)
+    assert [run.values["TAG"] for run in world.tasks.runs.values() if GREEN in run.values["IMAGE"]][1:] == ["15.14"]
+    for _ in range(6):
+        swept(world)
+    assert "cannot scan 15.14 (" in alarms(world, AlarmKind.NOT_RESCANNED)[0].words
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_of_two_rules_for_the_same_run_the_shorter_interval_counts(first: bool) -> None:
     often = msgspec.structs.replace(RESCAN, rescan="12h", fail_on=(Condition(severity=Degree.CRITICAL),))

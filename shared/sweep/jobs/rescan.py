@@ -95,8 +95,9 @@ class RescanJob(SweepJob):
             elif known[row].record.is_running and not run.dry_run:
                 known[row] = self._continue(known[row], rule)
         if not any(known[row].record.is_running for row in wanted):
-            self._start_first(run, known, {row: rule for row, (_, rule) in wanted.items()})
-        self._settle(run, (AlarmKind.NOT_RESCANNED,), self._not_rescanned([known[row].record for row in wanted]))
+            self._start_first(run, known, wanted)
+        scanned = [(stable, known[row].record) for row, (stable, _) in wanted.items()]
+        self._settle(run, (AlarmKind.NOT_RESCANNED,), self._not_rescanned(scanned))
 
     def _new(self, run: JobRun, stable: StableTag, rule: ScanCheck) -> Stored[Rescan]:
         """The rescans of an image that was promoted since the last sweep, with the report of its candidate."""
@@ -181,25 +182,27 @@ class RescanJob(SweepJob):
             return record
         return record.failed(record.run.reason or "no run was started", now)
 
-    def _start_first(self, run: JobRun, known: Rescans, rules: dict[str, ScanCheck]) -> None:
+    def _start_first(self, run: JobRun, known: Rescans, wanted: Wanted) -> None:
         """Start the scan that has been due for longest, if one is due."""
         now = self._services.clock.now()
         databases = [built_at for stored in known.values() if (built_at := stored.record.database_built_at)]
         newest = max(databases, default=None)
-        due = {row: known[row].record.due_at(seconds(rule.rescan), newest) for row, rule in rules.items()}
+        due = {row: known[row].record.due_at(seconds(rule.rescan), newest) for row, (_, rule) in wanted.items()}
         rows = sorted(
             (row for row, at in due.items() if at is None or at <= now), key=lambda row: _order(due[row], row)
         )
         if rows:
-            record = known[rows[0]].record
-            run.note("scan again", f"{record.tag} of gate {record.gate}, {short(record.digest)}")
+            row, (stable, rule) = rows[0], wanted[rows[0]]
+            run.note("scan again", f"{stable.tag} of gate {stable.gate}, {short(stable.digest or '')}")
             if not run.dry_run:
-                known[rows[0]] = self._start(known[rows[0]], rules[rows[0]])
+                known[row] = self._start(known[row], stable, rule)
 
-    def _start(self, stored: Stored[Rescan], rule: ScanCheck) -> Stored[Rescan]:
-        """Claim a scan, start its run with a mark, so that it is found if this process dies, and record the run."""
+    def _start(self, stored: Stored[Rescan], stable: StableTag, rule: ScanCheck) -> Stored[Rescan]:
+        """Claim a scan, start its run with a mark, so that it is found if this process dies, and record the run. The
+        run gets the tag that points to the image now.
+        """
         ledger, now = self._services.ledger, self._services.clock.now()
-        claimed = replace(stored.record, run=stored.record.run.claimed(now, secrets.token_hex(8)))
+        claimed = replace(stored.record, tag=stable.tag, run=stored.record.run.claimed(now, secrets.token_hex(8)))
         stored = ledger.save(stored, claimed)
         try:
             started = self._kind.start(self._image_of(claimed), rule, claimed.mark)
@@ -214,16 +217,16 @@ class RescanJob(SweepJob):
     def _image_of(self, record: Rescan) -> Candidate:
         return self._images.image(record.digest, record.tag)
 
-    def _not_rescanned(self, records: Iterable[Rescan]) -> Iterator[Alarm]:
+    def _not_rescanned(self, scanned: Iterable[tuple[StableTag, Rescan]]) -> Iterator[Alarm]:
         """One alarm for each task that gave no report of an image several times in a row."""
-        lasting = [one for one in records if one.failures >= RUNS_IN_A_ROW]
+        lasting = [(stable, record) for stable, record in scanned if record.failures >= RUNS_IN_A_ROW]
         for task in dict.fromkeys(rule.task for rule in self._rules):
             same = {rule.run_fingerprint for rule in self._rules if rule.task == task}
-            failing = [one for one in lasting if one.fingerprint in same]
+            failing = [(stable, record) for stable, record in lasting if record.fingerprint in same]
             if failing:
-                named = ", ".join(sorted(f"{one.tag} ({short(one.digest)})" for one in failing)[:3])
+                named = ", ".join(sorted(f"{stable.tag} ({short(record.digest)})" for stable, record in failing)[:3])
                 more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
-                words = f"gate {self._gate.name} cannot scan {named}{more} again: {failing[0].run.reason}"
+                words = f"gate {self._gate.name} cannot scan {named}{more} again: {failing[0][1].run.reason}"
                 plan = "each is scanned again once a day; what is known of it is that of its last report"
                 yield self._alarm(AlarmKind.NOT_RESCANNED, task, words, plan)
 
