@@ -17,7 +17,7 @@ from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.errors import Misconfigured, Retry
-from shared.domain.policy import CheckRule, ExceptionRule
+from shared.domain.policy import BaseRule, CheckRule, ExceptionRule
 from shared.domain.rescan import Rescan
 from shared.domain.stable_tag import Claim, StableTag, TagScan
 from shared.findings.model import Severity as Degree
@@ -601,6 +601,14 @@ def test_when_the_scan_is_removed_the_alarm_ends() -> None:
     assert (alarms(world), rescans(world)) == ([], [])
 
 
+def test_when_a_scan_that_only_counted_findings_is_removed_its_counts_go() -> None:
+    world = promoted(SCAN)
+    assert scan(world).counts == {"low": 1}
+    change(world, TaskCheck(registry="base", task="base-import-node"))
+    swept(world)
+    assert world.stable().scan is None
+
+
 def test_of_two_scans_the_one_that_fails_puts_it_at_risk() -> None:
     other = msgspec.structs.replace(RESCAN, task="scan-too")
     world = promoted(RESCAN, other)
@@ -818,3 +826,25 @@ def test_what_an_app_runs_on_is_scanned_again_though_no_stable_tag_points_to_it_
     push(world, digest("blue"))
     swept(world)
     assert (of_app(world), GREEN in {one.digest for one in rescans(world)}) == ([], False)
+
+
+def test_an_app_that_moves_to_a_gate_without_rescans_has_no_alarm_of_its_last_gate() -> None:
+    world = behind()
+    swept(world)
+    will_report(world, OPENSSL)
+    for _ in range(3):
+        rescanned(world)
+    assert len(of_app(world)) == 1
+    node, app = gate_of(world), world.policy.apps["hello-world"]
+    plain = msgspec.structs.replace(
+        node,
+        name="plain",
+        source=msgspec.structs.replace(node.source, repository="plain"),
+        checks=(TaskCheck(registry="base", task="base-import-node"),),
+        promote=msgspec.structs.replace(node.promote, repository="plain"),
+    )
+    moved = msgspec.structs.replace(app, base=BaseRule(gate="plain", tag="15-alpine"))
+    gates = {"node": node, "plain": plain}
+    world.use(msgspec.structs.replace(world.policy, gates=gates, apps={"hello-world": moved}))
+    swept(world)
+    assert of_app(world) == []

@@ -15,6 +15,7 @@ from shared.ports import Services, last, read
 from shared.promotion.vetoes import Vetoes
 from shared.reconcile.begin import enqueue, save
 from shared.sweep.job import JobRun, SweepJob
+from shared.sweep.jobs.at_risk import scans_again
 
 _NEWEST_TAGS = 10
 """How many of the newest images are searched for one that somebody else built."""
@@ -40,6 +41,8 @@ class AppJob(SweepJob):
         under_way = [rollout.state for rollout in known if not rollout.settled]
         record = read(self._services.ledger, AppRecord(app=self._app.name))
         found, checked = list[Alarm](), set[AlarmKind]()
+        if not scans_again(self._services.policy.gates[self._app.base.gate]):
+            checked.add(AlarmKind.AT_RISK)  # its base may have been of a gate that does
         if not under_way:
             self._pushed_image(run, record)
             found += self._lineage(run, record)

@@ -187,6 +187,11 @@ class PromotedImages:
         meter.gauge("basegate.at_risk", int(scan.at_risk), about)
 
 
+def scans_again(gate: Gate) -> bool:
+    """Whether the rules of a gate have a scan that is repeated: its job settles the alarms about images at risk."""
+    return any(isinstance(rule, ScanCheck) and rule.rescan for rule in gate.checks)
+
+
 def in_words(scan: TagScan) -> str:
     """Why an image is at risk: `is at risk: 1 of 4 findings fails: …; 1 of them new since it was promoted`."""
     new = f"; {scan.new} of them new since it was promoted" if scan.new else ""

@@ -27,7 +27,7 @@ from shared.domain.stable_tag import StableTag
 from shared.findings.judge import database_problem
 from shared.ports import Services, Stored, removal
 from shared.sweep.job import JobRun, SweepJob, in_batches
-from shared.sweep.jobs.at_risk import PromotedImages, Rescans, in_words, name_of
+from shared.sweep.jobs.at_risk import PromotedImages, Rescans, in_words, name_of, scans_again
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,11 @@ class RescanJob(SweepJob):
         """
         ledger, name = self._services.ledger, self._gate.name
         known: Rescans = {stored.record.row: stored for stored in ledger.list(Rescan, name)}
-        if not self._rules and not known:
+        stables = list(ledger.list(StableTag, name))
+        if not self._rules and not known and all(one.record.scan is None for one in stables):
             yield ""
             return
-        stables = list(ledger.list(StableTag, name))
-        is_on = bool(known) or any(rule.rescan for rule in self._rules)
+        is_on = bool(known) or scans_again(self._gate)
         below = dict(self._images.below_apps([stored.record for stored in stables])) if is_on else {}
         wanted = self._wanted([*(stored.record for stored in stables), *below.values()])
         if is_on and not run.record.after:
