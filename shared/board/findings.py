@@ -85,9 +85,9 @@ def _exception_item(one: StandingException) -> Item:
 
 
 def _row(record: Candidate, item: FindingItem, asked: dict[str, StandingException], now: datetime) -> FindingRow:
-    """A finding; one that fails the image can be accepted, unless that was asked for already."""
+    """A finding; one that fails an image, or puts it at risk, can be accepted, unless that was asked for already."""
     known = (asked[name] for name in item.exceptions if name in asked)
     is_requested = any(one.state == "requested" for one in known)
-    is_blocking = record.state is CandidateState.FAILED and item.outcome == "fails"
+    is_blocking = record.state in (CandidateState.FAILED, CandidateState.PASSED) and item.outcome == "fails"
     actions = (buttons.accept(record.gate, item, now),) if is_blocking and not is_requested else ()
     return FindingRow(item=item, is_requested=is_requested, actions=actions)

@@ -20,6 +20,7 @@ from tests.fakes import World
 from tests.triggers.test_board import App, fragment, get, text
 from tests.unit.test_exceptions_granted import BOB, ask, granted, listed
 from tests.unit.test_findings_shown import promoted_then_failed
+from tests.unit.test_rescan import at_risk
 from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, accepted, change, push, scan_world, will_report
 
 
@@ -101,6 +102,15 @@ def test_what_fails_can_be_accepted_until_a_day_that_the_call_takes() -> None:
     for day, step in ((until.first, -1), (until.last, 1)):
         with pytest.raises(Malformed):
             ask(world, f"{date.fromisoformat(day) + timedelta(days=step)}")
+
+
+def test_what_puts_a_promoted_image_at_risk_can_be_accepted() -> None:
+    world = at_risk()
+    failing, other = section(world).rows
+    assert [action.label for action in failing.actions] == ["Accept until…"]
+    assert other.actions == ()
+    ask(world).act()
+    assert (section(world).rows[0].is_requested, section(world).rows[0].actions) == (True, ())
 
 
 def test_an_image_that_did_not_fail_offers_to_accept_nothing() -> None:
