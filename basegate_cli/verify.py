@@ -57,19 +57,19 @@ def verify(  # noqa: PLR0913  (the options of a command are its parameters)
     registry = Registry(named.host, login, token_server)
     digest, _ = registry.manifest(named.repository, named.reference)
     refused: list[str] = []
-    found = _proofs(registry, named, digest, _trusted(key, key_id), refused)
-    proofs = [one for one in found if _is_by(one, gate, refused)]
+    found = list(_proofs(registry, named, digest, _trusted(key, key_id), refused))
+    proofs, others = _of_gate(gate, found), _others(gate, found)
     decided = [(one, one.decision) for one in proofs if one.decision is not None]
     name = f"{named.host}/{named.repository}@{digest}"
     if not decided:
-        raise Refused(_unproven(name, refused))
+        raise Refused(_unproven(name, others, refused))
     if as_json:
         typer.echo(json.dumps(msgspec.to_builtins(proofs), indent=2))
         return
     for one, decision in sorted(decided, key=lambda pair: pair[1].times.passed_at):
         for line in _lines(name, one, decision):
             typer.echo(show.plain(line).plain)
-    for line in _notes(named, decided, refused):
+    for line in _notes(named, decided, others, refused):
         typer.echo(show.plain(line).plain, err=True)
 
 
@@ -100,12 +100,24 @@ def _proofs(registry: Registry, image: Image, digest: Digest, keys: Keys, refuse
         refused.append(f"more than {_MOST} attestations are attached: the rest was not read")
 
 
-def _is_by(one: Proof, gate: str, refused: list[str]) -> bool:
-    """Whether a proof is no decision of another gate than the one that is asked for, if one is."""
-    if not gate or one.decision is None or one.decision.gate == gate:
-        return True
-    refused.append(f"it was decided by the gate {one.decision.gate}, not by {gate}")
-    return False
+def _of_gate(gate: str, proofs: list[Proof]) -> list[Proof]:
+    """The decisions of a gate, and the summaries of them, which name the same policy; all, if no gate is named."""
+    policies = {one.decision.policy.uri for one in proofs if one.decision and one.decision.gate == gate}
+    return [
+        one
+        for one in proofs
+        if not gate
+        or (one.decision and one.decision.gate == gate)
+        or (one.summary and one.summary.policy.uri in policies)
+    ]
+
+
+def _others(gate: str, proofs: list[Proof]) -> str:
+    """A sentence about what is signed and not of the gate that is asked for, "" if all is."""
+    count = len(proofs) - len(_of_gate(gate, proofs))
+    gates = sorted({one.decision.gate for one in proofs if one.decision and one.decision.gate != gate})
+    decided = f" (decided by {', '.join(gates)})" if gates else ""
+    return f"{count} of its attestations are signed, but not of the gate {gate}{decided}" if count else ""
 
 
 def _bundle(registry: Registry, repository: str, subject: str, descriptor: dict[str, Any]) -> bytes:
@@ -128,10 +140,10 @@ def _bundle(registry: Registry, repository: str, subject: str, descriptor: dict[
     return registry.blob(repository, digest)
 
 
-def _unproven(name: str, refused: list[str]) -> str:
+def _unproven(name: str, others: str, refused: list[str]) -> str:
     if not refused:
-        return f"{name} is not proven: no decision record is attached to it"
-    reasons = "\n".join(f"  {reason}" for reason in refused[:10])
+        return f"{name} is not proven: {others or 'no decision record is attached to it'}"
+    reasons = "\n".join(f"  {reason}" for reason in [others] * bool(others) + refused[:10])
     return f"{name} is not proven by any of its attestations:\n{reasons}"
 
 
@@ -171,12 +183,14 @@ def _check_lines(check: Check) -> Iterator[str]:
         yield f"    accepted {check.more_exceptions} more, which the record only counts"
 
 
-def _notes(image: Image, decided: list[tuple[Proof, Decision]], refused: list[str]) -> Iterator[str]:
+def _notes(image: Image, decided: list[tuple[Proof, Decision]], others: str, refused: list[str]) -> Iterator[str]:
     """What the reader should know although the image is proven."""
     if all(f"{image.host}/{image.repository}" not in one.names for one, _ in decided):
         yield f"note: the records were made for {', '.join(decided[0][0].names)}, not for this repository"
     if ":" not in image.reference and all(decision.tag != image.reference for _, decision in decided):
         yield f"note: this digest was not promoted as {image.reference}, but as {decided[0][1].tag}"
+    if others:
+        yield f"note: {others}"
     if refused:
         yield f"note: of its attestations {len(refused)} prove nothing: {refused[0]}"
 

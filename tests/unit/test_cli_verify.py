@@ -19,7 +19,10 @@ from basegate_cli.commands import main
 from basegate_cli.registry import Login, Refused, Registry, login_for, parse_image
 from basegate_cli.verify import _check_lines
 from shared.adapters.artifacts_acr import manifest
+from shared.attestation import envelope
+from shared.attestation.envelope import payload_of
 from shared.attestation.statement import Check, Scanner
+from shared.domain.dsse import pae
 from shared.ports import Artifact
 from tests.fakes import World
 from tests.fakes.registries import FakeSigner
@@ -122,9 +125,14 @@ def double() -> Iterator[Double]:
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[list[bytes], bytes]:
+def signer() -> FakeSigner:
+    return FakeSigner()
+
+
+@pytest.fixture(scope="module")
+def made(signer: FakeSigner) -> tuple[list[bytes], bytes]:
     """The bundles of a promotion of the image, and the public key."""
-    world, signer = World(), FakeSigner()
+    world = World()
     world.signer = signer
     world.restart()
     world.push("20", digest_of(IMAGE))  # type: ignore[arg-type]
@@ -180,17 +188,46 @@ def test_who_decided_what_and_when_is_printed_without_a_gate(run: Run, double: D
     assert [bool(one["decision"]) for one in json.loads(out)].count(True) == 1
 
 
+def of_gate(gate: str, content: bytes, signer: FakeSigner) -> bytes:
+    """A bundle of the gate `node` as another gate would have signed it with the same key."""
+    named = payload_of(content).replace(b'"gate":"node"', b'"gate":"%b"' % gate.encode())
+    payload = named.replace(b"urn:basegate:gate:node", b"urn:basegate:gate:" + gate.encode())
+    signature = signer.sign(hashlib.sha256(pae(payload)).digest())
+    return envelope.bundle(payload, signature.value, envelope.key_id(signature.public_key))
+
+
 def test_a_decision_of_another_gate_is_not_one_of_the_gate_that_is_asked_for(
     run: Run, double: Double, made: Any
 ) -> None:
     for bundle in made[0]:
         double.attach(bundle)
-    code, out, _ = run("--gate", "node")
-    assert (code, "passed gate node" in out) == (0, True)
+    code, out, err = run("--gate", "node", reference=f"@{digest_of(IMAGE)}")
+    assert (code, "passed gate node" in out, "not of the gate" in err) == (0, True, False)
     code, out, err = run("--gate", "nod")
     assert (code, out) == (1, "")
-    assert "it was decided by the gate node, not by nod" in err
+    assert "is not proven: 2 of its attestations are signed, but not of the gate nod (decided by node)" in err
     assert run("--gate", "nod", "--json")[:2] == (1, "")
+    double.attach(b"{}")
+    reasons = run("--gate", "nod")[2].splitlines()[1:]
+    assert [reason.split(" ")[2] for reason in reasons] == ["2", "attestation"]
+
+
+def test_a_gate_that_is_asked_for_is_shown_without_what_other_gates_say(
+    run: Run, double: Double, made: Any, signer: FakeSigner
+) -> None:
+    for bundle in made[0]:
+        for content in (bundle, of_gate("nodes", bundle, signer)):
+            double.attach(content)
+    double.attach(b"{}")
+    code, out, err = run("--gate", "nodes")
+    assert (code, out.count(" passed gate ")) == (0, 1)
+    assert "passed gate nodes" in out
+    assert "note: 2 of its attestations are signed, but not of the gate nodes (decided by node)" in err
+    assert "note: of its attestations 1 prove nothing: " in err
+    shown = json.loads(run("--gate", "nodes", "--json")[1])
+    assert {(one["decision"] or one["summary"])["policy"]["uri"] for one in shown} == {"urn:basegate:gate:nodes"}
+    assert len(shown) == 2
+    assert len(json.loads(run("--json")[1])) == 4
 
 
 def test_the_platforms_of_an_image_that_were_not_scanned_are_printed() -> None:
