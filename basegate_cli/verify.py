@@ -9,23 +9,27 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from threading import Thread
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
 
 from basegate_cli import show
-from basegate_cli.registry import Image, Refused, Registry, login_for, parse_image
+from basegate_cli.registry import Image, Refused, Registry, Unreached, login_for, parse_image
 from shared.attestation.envelope import Keys, Unproven, load_keys
 from shared.attestation.proof import Proof, proof
 from shared.attestation.statement import Check, Decision
 from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, parse_digest
+
+T = TypeVar("T")
 
 _MOST = 200
 """How many attestations of an image are read."""
@@ -44,6 +48,9 @@ def verify(  # noqa: PLR0913  (the options of a command are its parameters)
     token_server: Annotated[
         str, typer.Option(help="A host other than the registry's that may get the password, for a token.")
     ] = "",
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=86_400, help="Seconds for everything that is read from the registry.")
+    ] = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is proven as JSON.")] = False,
 ) -> None:
     """Verify the decision record of an image: who decided what, when, and on what evidence.
@@ -55,9 +62,13 @@ def verify(  # noqa: PLR0913  (the options of a command are its parameters)
     named = parse_image(image)
     login = login_for(named.host, username, _password() if username else "")
     registry = Registry(named.host, login, token_server)
-    digest, _ = registry.manifest(named.repository, named.reference)
-    refused: list[str] = []
-    found = list(_proofs(registry, named, digest, _trusted(key, key_id), refused))
+    keys, refused = _trusted(key, key_id), list[str]()
+
+    def read() -> tuple[Digest, list[Proof]]:
+        digest, _ = registry.manifest(named.repository, named.reference)
+        return digest, list(_proofs(registry, named, digest, keys, refused))
+
+    digest, found = _in_time(read, timeout, named.host)
     proofs, others = _of_gate(gate, found), _others(gate, found)
     decided = [(one, one.decision) for one in proofs if one.decision is not None]
     name = f"{named.host}/{named.repository}@{digest}"
@@ -71,6 +82,29 @@ def verify(  # noqa: PLR0913  (the options of a command are its parameters)
             typer.echo(show.plain(line).plain)
     for line in _notes(named, decided, others, refused):
         typer.echo(show.plain(line).plain, err=True)
+
+
+def _in_time(read: Callable[[], T], seconds: float, host: str) -> T:
+    """What is read from a registry within a time, however slowly it sends.
+
+    It is read in another thread, because nothing else ends the resolution of a name, a handshake, or the head of a
+    response that grows by a byte a second. A thread that is late is left behind: it ends with the command.
+
+    Raises:
+        Unreached: it was not read in that time. Whatever `read` raises.
+    """
+    done = Future[T]()
+
+    def settle() -> None:
+        try:
+            done.set_result(read())
+        except Exception as error:  # noqa: BLE001 (it is raised where the command waits)
+            done.set_exception(error)
+
+    Thread(target=settle, daemon=True).start()
+    if wait([done], seconds).not_done:
+        raise Unreached(f"{host} did not send everything within {seconds:g} seconds: allow more with --timeout")
+    return done.result()
 
 
 def _password() -> str:

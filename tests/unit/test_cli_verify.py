@@ -467,6 +467,24 @@ def test_an_answer_without_end_is_cut_off(double: Double, monkeypatch: pytest.Mo
         Registry(double.host, Login()).manifest("node", "20")
 
 
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def test_a_registry_that_sends_a_byte_now_and_then_is_left_in_time(
+    run: Run, double: Double, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    ended = threading.Event()
+
+    def trickle(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(head)
+        while not ended.wait(0.02):
+            request.wfile.write(b"1")
+
+    monkeypatch.setattr(double, "answer", trickle)
+    code, out, err = run("--timeout", "0.1")
+    ended.set()
+    assert (code, out) == (3, "")
+    assert f"{double.host} did not send everything within 0.1 seconds: allow more with --timeout" in err
+
+
 def test_only_keys_of_the_file_are_trusted(run: Run, double: Double, made: Any) -> None:
     for bundle in made[0]:
         double.attach(bundle)
