@@ -32,6 +32,7 @@ _HOST = re.compile(r"(?:(?=.*[.:]|localhost\Z)[A-Za-z0-9.-]+|\[::1\])(?::(?P<por
 """A host that is no part of a repository: it has a dot or a port, or is `localhost`."""
 
 _LAST_PORT = 65535
+_ALONE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
 _ADDRESS = re.compile(r"[0-9.]+")
 _LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -104,6 +105,18 @@ def parse_image(text: str) -> Image:
         raise Refused(f"{text!r} is not the name of an image: {error}") from None
 
 
+def parse_host(text: str) -> str:
+    """The name or address of a host, without a scheme, a port and a path; an IPv6 address loses its brackets.
+
+    Raises:
+        Refused: there is more, or no host.
+    """
+    host = text.lower()
+    if not _ALONE.fullmatch(host):
+        raise Refused(f"{text[:200]!r} is not the name of a host alone: write it like auth.example.com")
+    return host.strip("[]")
+
+
 def login_for(host: str, user: str, password: str) -> Login:
     """The login of a registry: what was given, else what `docker login` has stored, else nobody's."""
     if user:
@@ -120,11 +133,11 @@ def login_for(host: str, user: str, password: str) -> Login:
 
 
 class Registry:
-    """One registry; `token_server` is a host besides its own that may get the password."""
+    """One registry; `token_server` is a host besides its own, of `parse_host`, that may get the password."""
 
     def __init__(self, host: str, login: Login, token_server: str = "") -> None:
         name = urllib.parse.urlsplit(f"//{host}").hostname or ""
-        self._is_local, self._name, self._token_server = name in _LOOPBACK, name, token_server.lower()
+        self._is_local, self._name, self._token_server = name in _LOOPBACK, name, token_server
         self._host, self._login, self._authorization = host, login, ""
         api = "registry-1.docker.io" if host == _DOCKER_HUB else host
         self._base = f"{'http' if self._is_local else 'https'}://{api}/v2/"
@@ -207,9 +220,10 @@ class Registry:
             return ""
         realm = self._safe(asked["realm"])
         if self._login.user and not self._is_own(realm):
+            there = urllib.parse.urlsplit(realm).hostname or ""
             raise Refused(
-                f"{self._host} asks to send the password to {realm}, which may be somebody else's: "
-                "if you trust that host, name it with --token-server"
+                f"{self._host} asks to send the password to {realm}, which may be somebody else's: if you trust that "
+                f"host, repeat this with --token-server {f'[{there}]' if ':' in there else there}"
             )
         query = urllib.parse.urlencode({name: asked[name] for name in ("service", "scope") if name in asked})
         headers = {"Authorization": self._login.header} if self._login.user else {}
@@ -227,7 +241,8 @@ class Registry:
         """Whether a URL is at the registry's host or at the named token server, above it or below it.
 
         Below docker.io is auth.docker.io, and above registry.gitlab.com gitlab.com, whose owner could take its place
-        anyway. Hosts beside it may be anybody's: contoso.azurecr.io and fabrikam.azurecr.io.
+        anyway. Hosts beside it may be anybody's: contoso.azurecr.io and fabrikam.azurecr.io. The app knows by the list
+        of public suffixes which are not; this command does without that list, and has somebody to ask.
         """
         there, here = urllib.parse.urlsplit(url).hostname or "", self._name
         if there in (here, self._token_server):

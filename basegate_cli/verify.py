@@ -21,7 +21,7 @@ import msgspec
 import typer
 
 from basegate_cli import show
-from basegate_cli.registry import Image, Refused, Registry, Unreached, login_for, parse_image
+from basegate_cli.registry import Image, Refused, Registry, Unreached, login_for, parse_host, parse_image
 from shared.attestation.envelope import Keys, Unproven, load_keys
 from shared.attestation.proof import Proof, proof
 from shared.attestation.statement import Check, Decision
@@ -35,6 +35,13 @@ _MOST = 200
 """How many attestations of an image are read."""
 
 
+def _token_server(text: str) -> str:
+    try:
+        return parse_host(text) if text else ""
+    except Refused as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def verify(  # noqa: PLR0913  (the options of a command are its parameters)
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="registry/repository:tag, or @sha256:…")],
     *,
@@ -46,7 +53,12 @@ def verify(  # noqa: PLR0913  (the options of a command are its parameters)
     gate: Annotated[str, typer.Option(help="The gate that must have decided it (default: any).")] = "",
     username: Annotated[str, typer.Option(help="A user of the registry (default: docker's login).")] = "",
     token_server: Annotated[
-        str, typer.Option(help="A host other than the registry's that may get the password, for a token.")
+        str,
+        typer.Option(
+            callback=_token_server,
+            metavar="HOST",
+            help="A host other than the registry's that may get the password, for a token.",
+        ),
     ] = "",
     timeout: Annotated[
         float, typer.Option(min=0.1, max=86_400, help="Seconds for everything that is read from the registry.")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from basegate_cli.commands import main
-from basegate_cli.registry import Login, Refused, Registry, login_for, parse_image
+from basegate_cli.registry import Login, Refused, Registry, login_for, parse_host, parse_image
 from basegate_cli.verify import _check_lines
 from shared.adapters.artifacts_acr import manifest
 from shared.attestation import envelope
@@ -413,7 +413,9 @@ def test_the_password_gets_a_token_and_goes_nowhere_else(
     assert elsewhere == ["", ""]
     double.realm = "https://tokens.example.com/"
     asks = "asks to send the password to https://tokens.example.com/, which may be somebody else's"
-    assert asks in run("--username", "ann")[2]
+    err = run("--username", "ann")[2]
+    assert asks in err
+    assert "if you trust that host, repeat this with --token-server tokens.example.com" in err
     double.realm = f"http://127.0.0.1:{double.host.partition(':')[2]}/token"
     assert "which may be somebody else's" in run("--username", "ann")[2]
     assert run("--username", "ann", "--token-server", "127.0.0.1")[0] == 0
@@ -439,6 +441,23 @@ def test_the_password_gets_a_token_and_goes_nowhere_else(
 )
 def test_a_password_is_for_the_registry_and_its_own_domain(host: str, realm: str, *, gets_it: bool) -> None:
     assert Registry(host, Login("ann", "hunter2"))._is_own(realm) is gets_it
+
+
+@pytest.mark.parametrize(
+    "text", ["https://tokens.example.com", "tokens.example.com/token", "t.example:443", "ann@t.example", "a b", "a..b"]
+)
+def test_a_token_server_that_is_no_bare_host_is_refused(run: Run, double: Double, text: str) -> None:
+    code, out, err = run("--username", "ann", "--token-server", text)
+    assert (code, out, double.seen) == (2, "", [])
+    assert "is not the name of a host alone" in " ".join(err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("named", "realm"),
+    [("Tokens.example.com", "https://tokens.example.com:8443/t"), ("[2001:DB8::1]", "https://[2001:db8::1]/t")],
+)
+def test_a_token_server_is_a_host_at_any_port(named: str, realm: str) -> None:
+    assert Registry("contoso.azurecr.io", Login("ann", "hunter2"), parse_host(named))._is_own(realm)
 
 
 def test_the_login_of_docker_is_used(run: Run, double: Double, made: Any, tmp_path: Path) -> None:
