@@ -48,7 +48,7 @@ _URL = re.compile(r"[!-~]{1,8192}")
 _TOKEN = re.compile(r"[!-~]{1,32768}")
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _DOCKER_HUB = "docker.io"
-_REFRESH_TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 (a user)
+TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 (a user)
 """The user of a token that `az acr login` got: https://learn.microsoft.com/azure/container-registry/container-registry-authentication#az-acr-login-with---expose-token"""
 
 
@@ -126,7 +126,7 @@ def login_for(host: str, user: str, password: str) -> Login:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))["auths"][host]
         name, _, secret = base64.b64decode(stored.get("auth", "")).decode().partition(":")
         if token := stored.get("identitytoken"):
-            return Login(_REFRESH_TOKEN_USER, str(token))
+            return Login(TOKEN_USER, str(token))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Login()
     return Login(name, secret)

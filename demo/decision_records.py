@@ -15,18 +15,17 @@ from azure.keyvault.keys import KeyClient
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from basegate_cli.registry import Login, Registry
+from basegate_cli.registry import TOKEN_USER, Login, Registry
 from demo import scenario
 from demo.azure import Azure
 from demo.client import StoryError
 from demo.command_line import CommandLine
 from demo.provision import VAULT_URL
+from shared.domain.dsse import BUNDLE_TYPE
 
 _KEY = "basegate-records"
 _HOST = f"{scenario.BASE}.azurecr.io"
 _COPY = "forged/node"
-_TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 (a user)
-_BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -52,7 +51,7 @@ class DecisionRecords:
 
     def verify(self, image: str) -> tuple[bool, str]:
         """Run `basegate verify` on an image of the base registry: whether it is proven, and what was printed."""
-        login = ("--username", _TOKEN_USER)
+        login = ("--username", TOKEN_USER)
         done = self._basegate.run(
             "verify", f"{_HOST}/{image}", "--key", str(self._file), *login, BASEGATE_REGISTRY_PASSWORD=self._password()
         )
@@ -67,8 +66,8 @@ class DecisionRecords:
         source = {"resourceId": scenario.registry_id(scenario.BASE), "sourceImage": f"node@{digest}"}
         body = {"source": source, "targetTags": [f"{_COPY}:{scenario.STABLE}"], "mode": "Force"}
         self._azure.post(f"{scenario.registry_id(scenario.BASE)}/importImage", "2025-11-01", body)
-        reader = Registry(_HOST, Login(_TOKEN_USER, self._password()))
-        for descriptor in reader.referrers("node", digest, _BUNDLE_TYPE):
+        reader = Registry(_HOST, Login(TOKEN_USER, self._password()))
+        for descriptor in reader.referrers("node", digest, BUNDLE_TYPE):
             manifest = json.loads(reader.manifest("node", descriptor["digest"])[1])
             record = json.loads(reader.blob("node", manifest["layers"][0]["digest"]))
             payload = base64.b64decode(record["dsseEnvelope"]["payload"])

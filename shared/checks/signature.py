@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from shared.checks.kind import CheckKind, CheckResult
 from shared.domain.candidate import Candidate, Evidence, Verdict
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Busy, Cause, Malformed, Misconfigured, Rejected, Retry
 from shared.domain.image import Digest
 from shared.domain.policy import CheckRule, Duration, Phase, Policy, RegistryRule, fingerprint_of, seconds
 from shared.domain.record import seconds_between
 from shared.ports import Descriptor, Services
-from shared.signatures.manifest import BUNDLE, NOTARY, Layer, signature_layers
+from shared.signatures.manifest import NOTARY, Layer, signature_layers
 from shared.signatures.model import PAYLOAD_LIMIT_BYTES, SIGNATURES_LIMIT, Attached, SignatureResult
 from shared.signatures.trust import Trust, form_problems, secret_of, signers
 from shared.signatures.verify import require_usable, verify
@@ -144,7 +145,7 @@ class _Source:
                 self._manifests += self._referrers.cosign_tags(*at, suffixes=_SIGNATURES, ends_at=self._deadline)
             except (Malformed, Rejected) as error:
                 self.problems.append(error.problem)
-        for wanted in (BUNDLE,) * (rule.cosign is not None) + (NOTARY,) * (rule.notation is not None):
+        for wanted in (BUNDLE_TYPE,) * (rule.cosign is not None) + (NOTARY,) * (rule.notation is not None):
             try:
                 found = self._referrers.attached(*at, artifact_type=wanted, ends_at=self._deadline)
             except (Malformed, Rejected) as error:

@@ -15,11 +15,10 @@ from shared.domain.image import Digest, digest_tag, parse_digest
 from shared.signatures.model import plain
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-BUNDLE = BUNDLE_TYPE
 NOTARY = "application/vnd.cncf.notary.signature"
 JWS, COSE = "application/jose+json", "application/cose"
 
-_LAYERS = {SIMPLE_SIGNING: "", BUNDLE: BUNDLE, JWS: NOTARY, COSE: NOTARY}
+_LAYERS = {SIMPLE_SIGNING: "", BUNDLE_TYPE: BUNDLE_TYPE, JWS: NOTARY, COSE: NOTARY}
 """The media types of layers with signatures, and the artifact type that their manifest must have ("": any)."""
 
 

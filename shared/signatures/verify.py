@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.image import Digest
-from shared.signatures.manifest import BUNDLE, COSE, JWS, SIMPLE_SIGNING
+from shared.signatures.manifest import COSE, JWS, SIMPLE_SIGNING
 from shared.signatures.model import (
     PAYLOAD_LIMIT_BYTES,
     Attached,
@@ -67,7 +68,7 @@ def _examiners(subject: Digest, trust: Trust, now: datetime, size: int | None) -
         from shared.signatures.cosign import CosignExaminer
 
         cosign = CosignExaminer(subject, trust.cosign)
-        examiners |= {SIMPLE_SIGNING: cosign.simple_signing, BUNDLE: cosign.bundle}
+        examiners |= {SIMPLE_SIGNING: cosign.simple_signing, BUNDLE_TYPE: cosign.bundle}
     if trust.notation is not None:
         from shared.signatures.notation import NotationExaminer
 
@@ -95,7 +96,7 @@ def _examined(one: Attached, examiners: dict[str, Examine]) -> Signed | Refused:
 
 
 def _no_examiner(media_type: str) -> str:
-    tools = {SIMPLE_SIGNING: "cosign", BUNDLE: "cosign", JWS: "Notation"}
+    tools = {SIMPLE_SIGNING: "cosign", BUNDLE_TYPE: "cosign", JWS: "Notation"}
     if media_type in tools:
         return f"a signature of {tools[media_type]}, and the rule trusts nobody who signs with that"
     return f"{plain(media_type) or 'no media type'} is not a kind of signature"

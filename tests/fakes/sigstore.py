@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from shared.signatures.manifest import BUNDLE, SIMPLE_SIGNING
+from shared.domain.dsse import BUNDLE_TYPE
+from shared.signatures.manifest import SIMPLE_SIGNING
 from shared.signatures.model import Attached
 from shared.signatures.trust import TRUSTED_ROOT, CosignTrust, Keyless
 
@@ -94,7 +95,7 @@ def old_layer(payload: bytes, signature: bytes, **annotations: str) -> Attached:
 
 
 def bundle_layer(document: dict[str, Any]) -> Attached:
-    return Attached(place="bundle", media_type=BUNDLE, payload=json.dumps(document).encode())
+    return Attached(place="bundle", media_type=BUNDLE_TYPE, payload=json.dumps(document).encode())
 
 
 def envelope(key: Signer, payload: bytes, payload_type: str = IN_TOTO, hashed: HashAlgorithm | None = None) -> Any:
@@ -106,7 +107,11 @@ def key_bundle(key: Signer, payload: bytes, hashed: HashAlgorithm | None = None)
     """A bundle that was signed with a key."""
     material = {"publicKey": {"hint": "h"}, "tlogEntries": []}
     return bundle_layer(
-        {"mediaType": BUNDLE, "verificationMaterial": material, "dsseEnvelope": envelope(key, payload, hashed=hashed)}
+        {
+            "mediaType": BUNDLE_TYPE,
+            "verificationMaterial": material,
+            "dsseEnvelope": envelope(key, payload, hashed=hashed),
+        }
     )
 
 
@@ -201,7 +206,7 @@ class Sigstore:
         certificate = certificate or self.certificate()
         signed = envelope(self.leaf, payload)
         return {
-            "mediaType": BUNDLE,
+            "mediaType": BUNDLE_TYPE,
             "verificationMaterial": {
                 "certificate": {"rawBytes": b64(certificate.public_bytes(Encoding.DER))},
                 "tlogEntries": [self._entry(self._dsse_body(signed, payload, certificate), "dsse") | changes],

@@ -17,12 +17,13 @@ from scripts.schema import gates_schema
 from shared.checks import KINDS
 from shared.checks.signature import READ_SECONDS, SignatureCheck
 from shared.domain.candidate import CandidateState, CheckRecord
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed, Retry
 from shared.domain.image import Digest
 from shared.domain.policy import CheckRule
 from shared.health import HealthChecks
 from shared.rules import InvalidGates, parse_gates
-from shared.signatures.manifest import BUNDLE, NOTARY, signature_layers
+from shared.signatures.manifest import NOTARY, signature_layers
 from shared.signatures.model import SIGNATURES_LIMIT, Attached
 from shared.signatures.trust import TRUSTED_ROOT, CosignTrust
 from tests.fakes import World, digest, sample_policy
@@ -74,7 +75,7 @@ def test_a_signed_image_passes_before_its_task_is_run(world: World) -> None:
 
 
 def test_a_bundle_that_is_a_referrer_counts(world: World) -> None:
-    world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE)
+    world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE_TYPE)
     assert pushed(world).verdict == "passed"
 
 
@@ -145,7 +146,7 @@ def test_no_task_runs_for_an_unsigned_image_either_where_the_task_promotes_it() 
 
 
 def test_each_refused_signature_is_evidence_with_its_reason(world: World) -> None:
-    place = world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE)
+    place = world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE_TYPE)
     world.referrers.attach(IMAGE, [old(subject=OTHER)], tag=TAG)
     check = pushed(world)
     first = f"{TAG}: it is for {OTHER}"
@@ -155,7 +156,7 @@ def test_each_refused_signature_is_evidence_with_its_reason(world: World) -> Non
 
 @pytest.mark.parametrize("named", [OTHER, "sha256:x"])
 def test_a_signature_that_is_attached_to_another_image_is_not_read(world: World, named: Any) -> None:
-    place = world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE, named=named)
+    place = world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE_TYPE, named=named)
     check = pushed(world)
     assert check.verdict == "failed"
     assert f"it is attached to {named}, not to {IMAGE}" in check.reason
@@ -163,19 +164,19 @@ def test_a_signature_that_is_attached_to_another_image_is_not_read(world: World,
 
 
 def test_a_referrer_without_a_subject_is_attached_to_nothing() -> None:
-    layer = {"mediaType": BUNDLE, "digest": IMAGE, "size": 1}
-    manifest = json.dumps({"artifactType": BUNDLE, "layers": [layer]}).encode()
+    layer = {"mediaType": BUNDLE_TYPE, "digest": IMAGE, "size": 1}
+    manifest = json.dumps({"artifactType": BUNDLE_TYPE, "layers": [layer]}).encode()
     with pytest.raises(Malformed, match="it is attached to nothing, not to"):
         signature_layers(manifest, IMAGE)
 
 
 def test_a_layer_of_another_kind_is_no_signature(world: World) -> None:
-    world.referrers.attach(IMAGE, [replace(old(), media_type="application/json")], BUNDLE)
+    world.referrers.attach(IMAGE, [replace(old(), media_type="application/json")], BUNDLE_TYPE)
     assert "it has no layer with a signature" in pushed(world).reason
 
 
 def test_a_bundle_needs_the_artifact_type_of_bundles() -> None:
-    layer = {"mediaType": BUNDLE, "digest": IMAGE, "size": 1}
+    layer = {"mediaType": BUNDLE_TYPE, "digest": IMAGE, "size": 1}
     manifest = {"artifactType": "text/plain", "subject": {"digest": IMAGE}, "layers": [layer]}
     with pytest.raises(Malformed, match="artifact type text/plain"):
         signature_layers(json.dumps(manifest).encode(), IMAGE)
@@ -188,9 +189,9 @@ def test_what_is_no_manifest_has_no_signatures(body: bytes) -> None:
 
 
 def test_a_signature_that_is_listed_and_not_there_stops_no_other(world: World) -> None:
-    gone = world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE)
+    gone = world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE_TYPE)
     del world.referrers.content[gone]
-    world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE)
+    world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE_TYPE)
     check = pushed(world)
     assert check.verdict == "passed"
     assert check.evidence.log_tail == (f"{gone}: {gone} is listed, and is not there",)
@@ -206,7 +207,7 @@ def test_a_payload_that_is_huge_or_gone_is_refused_with_its_reason(world: World)
 
 def test_ten_thousand_referrers_neither_stop_the_gate_nor_get_through(world: World) -> None:
     for number in range(1000):
-        world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE, f"{number}"))], BUNDLE)
+        world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE, f"{number}"))], BUNDLE_TYPE)
     world.referrers.left_out = 9000
     check = pushed(world)
     assert check.verdict == "failed"

@@ -11,11 +11,11 @@ from shared.board.records import candidate_page
 from shared.checks.signature import SignatureCheck
 from shared.domain.alarm import STALLS
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed, Retry
 from shared.queries.records import Queries
 from shared.records.alarms import Alarms
 from shared.rules import InvalidGates, parse_gates
-from shared.signatures.manifest import BUNDLE
 from shared.signatures.trust import CosignTrust, Keyless, NotationTrust, Trust, signers
 from tests.fakes import ProcessDied, World, sample_policy
 from tests.fakes.notary import IDENTITY
@@ -101,11 +101,11 @@ def test_lists_and_the_board_show_what_it_waits_for(world: World) -> None:
 
 
 def test_what_does_not_count_ends_no_wait_and_is_told(world: World) -> None:
-    place = world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE)
+    place = world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE_TYPE)
     world.referrers.attach(IMAGE, [old(subject=OTHER)], tag=TAG)
     world.pass_time(60)
     assert last(world) == ("waiting", f"{WAITS}; 2 were refused, {TAG}: it is for {OTHER}")
-    world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE)
+    world.referrers.attach(IMAGE, [key_bundle(KEY, statement(IMAGE))], BUNDLE_TYPE)
     world.pass_time(120)
     assert (check(world).verdict, check(world).evidence.log_tail[1].partition(":")[2]) == (
         "passed",
@@ -139,7 +139,7 @@ def test_two_signatures_are_waited_for(world: World) -> None:
     world.push("15-alpine", IMAGE)
     world.pass_time(300)
     assert [one.verdict for one in world.candidate(IMAGE).checks] == [None, "passed", None]
-    world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE)
+    world.referrers.attach(IMAGE, [key_bundle(STRANGER, statement(IMAGE))], BUNDLE_TYPE)
     world.pass_time(120)
     assert world.stable_tag() == IMAGE
 

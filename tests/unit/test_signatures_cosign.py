@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
 from msgspec.structs import replace
 
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, parse_digest
-from shared.signatures.manifest import BUNDLE, COSE, JWS
+from shared.signatures.manifest import COSE, JWS
 from shared.signatures.model import PAYLOAD_LIMIT_BYTES, Attached, SignatureResult
 from shared.signatures.trust import CosignTrust, Keyless, Trust, matches
 from shared.signatures.verify import require_usable, verify
@@ -109,7 +110,7 @@ def _payload(**changes: Any) -> Attached:
 
 def _bundle(**changes: Any) -> Attached:
     document = {
-        "mediaType": BUNDLE,
+        "mediaType": BUNDLE_TYPE,
         "verificationMaterial": {"publicKey": {"hint": "h"}},
         "dsseEnvelope": envelope(KEY, statement(IMAGE)),
     }
