@@ -136,4 +136,6 @@ screenshots: browser ## docs/images/board-*.png from the real pages on a world o
 
 clean: ## remove state and caches; downloads in .tools and .venv stay
 	@[ ! -d .sandbox ] || $(MAKE) --no-print-directory down
+	@[ ! -d .sandbox ] || for state in demo yardstick .; do \
+		$(ROOT) $(PY) -m sandbox --state .sandbox/$$state down > /dev/null || exit; done
 	@rm -rf $(LEFT) 2>/dev/null || $(SUDO) rm -rf $(LEFT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -19,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from sandbox.control import ControlConnection, Health, Listed
+from sandbox.engine import EngineError, Podman
 from sandbox.entra import Issuer
 from sandbox.instance import Instance, Settings, read_settings
 
@@ -64,8 +66,21 @@ def running_pid(instance: Instance) -> int | None:
         os.kill(pid, 0)
     except (OSError, ValueError):
         return None
-    own = (_DAEMON.encode(), os.fsencode(instance.root.resolve()))
-    return pid if own in itertools.pairwise(arguments) else None
+    return pid if _own(instance) in itertools.pairwise(arguments) else None
+
+
+def _starting_pid(instance: Instance) -> int | None:
+    """The process id of a daemon that has not written its file yet."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if _own(instance) in itertools.pairwise(file.read_bytes().split(b"\0")):
+                return int(file.parent.name)
+    return None
+
+
+def _own(instance: Instance) -> tuple[bytes, bytes]:
+    """Two arguments that only the daemon of this instance has, one after the other."""
+    return _DAEMON.encode(), os.fsencode(instance.root.resolve())
 
 
 def start(instance: Instance, settings: Settings) -> None:
@@ -105,12 +120,29 @@ def start(instance: Instance, settings: Settings) -> None:
 def stop(instance: Instance) -> bool:
     """Stop an instance and wait until it has exited; False if none was running.
 
+    What a killed one left is removed: its containers keep running, and whoever deletes the folder would delete what is
+    mounted in it.
+
     Raises:
-        SandboxError: it does not exit.
+        SandboxError: it does not exit, what it left cannot be removed, or it belongs to another user.
     """
-    pid = running_pid(instance)
-    if pid is None:
-        return False
+    pid = running_pid(instance) or _starting_pid(instance)
+    try:
+        if pid is not None:
+            _end(pid)
+        engine = Podman(instance.root / "engine", instance.key, {})
+        needs_recovery = engine.needs_recovery
+    except PermissionError as error:
+        raise SandboxError(_not_ours(instance)) from error
+    if needs_recovery:
+        try:
+            asyncio.run(engine.recover())
+        except (EngineError, OSError) as error:
+            raise SandboxError(f"what a killed sandbox left in {instance.root} cannot be removed: {error}") from error
+    return pid is not None
+
+
+def _end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
@@ -118,7 +150,6 @@ def stop(instance: Instance) -> bool:
         if time.monotonic() > deadline:
             raise SandboxError(f"the sandbox (pid {pid}) did not exit within {_STOP_SECONDS:.0f} s")
         time.sleep(0.02)
-    return True
 
 
 def client_environment(instance: Instance) -> dict[str, str]:
@@ -172,7 +203,7 @@ def control(
             raise SandboxError(f"the sandbox refuses {method} {path}: {raw.decode(errors='replace')}")
         return msgspec.json.decode(raw, type=answer)
     except PermissionError as error:
-        raise SandboxError(f"the sandbox in {instance.root} belongs to another user: act as that one") from error
+        raise SandboxError(_not_ours(instance)) from error
     except (OSError, HTTPException, msgspec.DecodeError) as error:
         raise SandboxError(f"the sandbox in {instance.root} runs but does not respond: {error}") from error
     finally:
@@ -195,6 +226,10 @@ def log_end(instance: Instance, name: str, lines: int) -> str:
         raise SandboxError(f"there is no log '{name}' in {instance.root}/logs; existing: {', '.join(known) or 'none'}")
     text = (instance.root / "logs" / f"{name}.log").read_text(errors="replace")
     return "\n".join(text.splitlines()[-lines:] if lines > 0 else [])
+
+
+def _not_ours(instance: Instance) -> str:
+    return f"the sandbox in {instance.root} belongs to another user: act as that one"
 
 
 def _check_port(port: int) -> None:

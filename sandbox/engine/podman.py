@@ -88,7 +88,7 @@ class Podman:
         if os.geteuid() != 0:
             raise EngineError(_UNPRIVILEGED)
         self._folder.mkdir(parents=True, exist_ok=True)
-        await self._recover()
+        await self.recover()
         runtime = short_folder()
         write_private(self._note, str(runtime))
         try:
@@ -168,14 +168,24 @@ class Podman:
             await self._open_up()
             self._note.unlink(missing_ok=True)
 
-    async def _recover(self) -> None:
-        """Remove what a killed process left: its containers, mounts and temporary folder.
+    @property
+    def needs_recovery(self) -> bool:
+        """Whether an engine of this folder runs, or was killed."""
+        return self._note.exists()
+
+    async def recover(self) -> None:
+        """Remove what a killed process left: its containers, mounts, firewall rules and temporary folder.
 
         If the temporary folder was deleted meanwhile, podman no longer knows the containers; their processes and
-        mounts are found by the store they are in.
+        mounts are found by the store they are in. `start` does this first; the process must have ended.
+
+        Raises:
+            EngineError: only root can remove it.
         """
-        if not self._note.exists():
+        if not self.needs_recovery:
             return
+        if os.geteuid() != 0:
+            raise EngineError("only root can remove containers")
         runtime, cleared = self._left()
         files = write_configuration(self._folder / "config", inspect_machine(), inspect_machine().runtimes[0])
         podman = CommandLine((find_program("podman") or "podman",), engine_environment({}, self._folder, files))
@@ -191,6 +201,8 @@ class Podman:
             described.unlink()
         if cleared:
             await asyncio.to_thread(remove_bridges, rf"bg{self._key}|b{self._key}\d+")
+        await self._open_up()
+        self._note.unlink(missing_ok=True)
 
     def _left(self) -> tuple[Path, bool]:
         """The temporary folder of the previous process and False; if that was deleted, a new folder and True."""

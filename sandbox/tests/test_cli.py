@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from sandbox.__main__ import main
 from sandbox.arm.surface import ResourceId
 from sandbox.control import Health, mount_control
+from sandbox.engine.runtime_folder import short_folder
 from sandbox.git import GitHub
 from sandbox.instance import Instance, Settings
 from sandbox.lifecycle import SandboxError, health, resources, running_pid, start, stop
@@ -77,6 +81,41 @@ def test_the_state_folder_may_stand_before_or_after_the_command(
 def test_stopping_what_does_not_run_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sandbox("--state", str(tmp_path), "down") == 0
     assert capsys.readouterr().out == f"no sandbox runs in {tmp_path}\n"
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[Path]:
+    """The temporary folder of an engine whose sandbox, in `tmp_path`, was killed."""
+    folder = short_folder()
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "runtime-folder").write_text(str(folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can remove containers")
+def test_what_a_killed_sandbox_left_is_removed_by_down(killed: Path, tmp_path: Path) -> None:
+    assert sandbox("--state", str(tmp_path), "down") == 0
+    assert not killed.exists()
+    assert not (tmp_path / "engine" / "runtime-folder").exists()
+
+
+def test_down_fails_while_what_a_killed_sandbox_left_is_still_there(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert sandbox("--state", str(tmp_path), "down") == 1
+    expected = f"what a killed sandbox left in {tmp_path} cannot be removed: only root can remove containers"
+    assert capsys.readouterr().err == f"sandbox: {expected}\n"
+    assert killed.exists()
+
+
+def test_a_daemon_that_is_still_starting_is_stopped(tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", "read line", "sandbox", "-m", "sandbox.daemon", str(tmp_path), "{}", "tools"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as daemon:
+        threading.Thread(target=daemon.wait).start()
+        assert stop(Instance(tmp_path))
+    assert daemon.returncode == -signal.SIGTERM
 
 
 def test_env_of_what_does_not_run_prints_nothing_that_a_shell_would_take(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
@@ -49,19 +50,8 @@ def test_the_next_start_ends_what_a_killed_process_left_also_where_somebody_clea
         claimed.append(claim_subnet(seed))
         return claimed[-1]
 
-    async def serve(engine: Podman) -> str:
-        store = await engine.prepare_run("ca1", LOGINS)
-        image = await bench.base(store)
-        assert (await store.push(image, bench.out)).exit_code == 0
-        await store.close()
-        await engine.host.pull(image, LOGINS[SERVER])
-        command = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/bin")
-        address = engine.host.allocate_address()
-        await engine.host.start_container(HostedContainer("page", image, command, address=address))
-        return address
-
     monkeypatch.setattr("sandbox.engine.networks.claim_subnet", claim)
-    before = bench.run(serve(bench.engine))
+    before = bench.run(serve(bench, bench.engine))
     left = Path((bench.root / "runtime-folder").read_text())
     remove_tree(left)
     claimed[0].release()  # as the end of its process does
@@ -70,11 +60,36 @@ def test_the_next_start_ends_what_a_killed_process_left_also_where_somebody_clea
     try:
         assert not served_below(bench.root)
         assert mounts_below(bench.root / "groups") == []
-        address = bench.run(serve(successor))
+        address = bench.run(serve(bench, successor))
         assert address == before  # podman still counts it as the lost container's
         until(lambda: responses(address))
     finally:
         bench.run(successor.close())
+
+
+async def serve(bench: Bench, engine: Podman) -> str:
+    """Run a container group's web server, and return its address."""
+    store = await engine.prepare_run("ca1", LOGINS)
+    image = await bench.base(store)
+    assert (await store.push(image, bench.out)).exit_code == 0
+    await store.close()
+    await engine.host.pull(image, LOGINS[SERVER])
+    command = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/bin")
+    address = engine.host.allocate_address()
+    await engine.host.start_container(HostedContainer("page", image, command, address=address))
+    return address
+
+
+def test_what_a_killed_process_left_can_be_removed_without_another_start(bench: Bench) -> None:
+    bench.run(serve(bench, bench.engine))
+    left = Path((bench.root / "runtime-folder").read_text())
+    assert mounts_below(bench.root)
+    bench.run(Podman(bench.root, bench.live.instance.key, {}).recover())
+    assert mounts_below(bench.root) == []
+    assert not served_below(bench.root)
+    assert not left.exists()
+    assert not (bench.root / "runtime-folder").exists()
+    assert f"basegate-{bench.live.instance.key}" not in subprocess.check_output(["iptables", "-S"], text=True)
 
 
 def served_below(root: Path) -> list[str]:
