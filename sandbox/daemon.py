@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from sandbox.rights import Rights, UserError, choose_rights
 from sandbox.storage import AzuriteError, azurite_script
 from sandbox.upstream import MissingPart
 
+_MOST_OPEN_FILES = 65_536
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -48,6 +50,7 @@ async def serve(instance: Instance, settings: Settings, tools: Path, rights: Rig
 
 def main(root: Path, settings: Settings, tools: Path) -> None:
     """Run an instance in this process until it is stopped."""
+    raise_file_limit()
     instance = Instance(root.resolve())
     instance.folder("logs")
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
@@ -57,6 +60,17 @@ def main(root: Path, settings: Settings, tools: Path) -> None:
         asyncio.run(serve(instance, settings, tools.resolve(), rights))
     except (AzuriteError, EngineError, MissingPart, UserError) as error:
         sys.exit(str(error))
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those that it starts, open as many files as it may, up to 65,536.
+
+    The usual limit is 1024, for programs that call select(2). Every connection is a file, and a build may have 128.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _needed(instance: Instance, tools: Path) -> Sequence[tuple[str, Path]]:

@@ -26,14 +26,16 @@ _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 _CHUNK_BYTES = 256 * 1024
 _MOST_CONNECTIONS = 128
-"""At a time, in one namespace. Each takes two of the files that the sandbox may open, often 1024 in all."""
+"""At a time, in one namespace. Each takes three of the files that the sandbox may open: where it is accepted here, and
+both ends of its way to the gateway; and one more while the gateway forwards a request of it. `sandbox.daemon` raises
+the limit of those files."""
 
 
 class Seclusion:
     """A network namespace in which 127.0.0.1 has one port, that of the gateway, and nothing else is reached."""
 
     def __init__(self, port: int) -> None:
-        self._port, self._namespace, self._open = port, -1, 0
+        self._port, self._namespace, self._open, self._is_logged = port, -1, 0, False
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -68,7 +70,7 @@ class Seclusion:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._open >= _MOST_CONNECTIONS:
-            log.info("A build or a run has %s connections to the gateway: another one is closed", self._open)
+            self._log_once()
             writer.close()
             return
         self._open += 1
@@ -76,6 +78,15 @@ class Seclusion:
             await self._forward(reader, writer)
         finally:
             self._open -= 1
+
+    def _log_once(self) -> None:
+        """Whoever opens too many connections must not fill the log, too."""
+        if not self._is_logged:
+            self._is_logged = True
+            log.warning(
+                "Builds, or a run, have %s connections to the gateway, the most at a time: others are closed",
+                self._open,
+            )
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
