@@ -1,6 +1,7 @@
 """Differences of Azurite's tables from Azure's: requests are corrected or rejected before they reach Azurite.
 
-Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model,
+https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
 """
 
 from __future__ import annotations
@@ -8,12 +9,31 @@ from __future__ import annotations
 import json
 import re
 
+from aiohttp import web
+
 from sandbox.web import Fault
 
+_BODY_LIMIT_BYTES = 4 * 1024 * 1024
 _ENTITY_LIMIT_BYTES = 1024 * 1024
 _PROPERTY_LIMIT = 255
 _BATCH_LIMIT = 100
 _OPERATION = re.compile(rb"(?m)^((?:GET|POST|PUT|PATCH|MERGE|DELETE) https?://[^/\s]+)/")
+
+
+async def limited_body(request: web.BaseRequest) -> bytes:
+    """The body of a request to the table service. An entity group transaction may have 4 MiB, nothing more.
+
+    Raises:
+        Fault: 413 RequestBodyTooLarge; what follows is not kept.
+    """
+    body, size = bytearray(), request.content_length or 0
+    while size <= _BODY_LIMIT_BYTES and (chunk := await request.content.readany()):
+        body += chunk
+        size = max(size, len(body))
+    if size > _BODY_LIMIT_BYTES:
+        message = "The request body is too large and exceeds the maximum permissible limit."
+        raise Fault(413, "RequestBodyTooLarge", message)
+    return bytes(body)
 
 
 def rewrite_batch(body: bytes, account: str) -> bytes:

@@ -20,7 +20,7 @@ from sandbox.forward import Backend
 from sandbox.instance import TENANT, Instance, Settings
 from sandbox.rights import Rights
 from sandbox.storage.account import open_account
-from sandbox.storage.limits import check_entity, rewrite_batch
+from sandbox.storage.limits import check_entity, limited_body, rewrite_batch
 from sandbox.storage.process import SERVICES, Azurite
 from sandbox.web import Call, Fault, Surface
 
@@ -114,15 +114,17 @@ class Storage:
         if "sig" not in call.request.query:
             self._check_token(call, service)
             query = f"{query}&{self._full_access}" if query else self._full_access
+        elif service == "table" and not self._account.signed(call.request.query):
+            raise Fault(403, "AuthenticationFailed", "The signature (sig) is none of this account's key.")
         body = await self._checked_body(call, service)
         return await self._backends[service].forward(call.request, query=query, body=body, drop=("authorization",))
 
     async def _checked_body(self, call: Call, service: str) -> bytes | None:
-        """The body if it must be checked; None if it is streamed."""
+        """The body if it must be checked; None if it is streamed to Azurite, which checks a signature first."""
         path = call.request.path
         if service != "table" or call.request.method not in _WRITES_ENTITY or _WHOLE_TABLE.fullmatch(path):
             return None
-        body = await call.request.read()
+        body = await limited_body(call.request)
         if path.endswith("/$batch"):
             return rewrite_batch(body, self._account.name)
         check_entity(body)

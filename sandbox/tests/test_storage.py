@@ -7,14 +7,26 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import requests
 from azure.core import MatchConditions
+from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError
-from azure.data.tables import TableClient, TableServiceClient, TableTransactionError, UpdateMode
+from azure.data.tables import (
+    AccountSasPermissions,
+    ResourceTypes,
+    TableClient,
+    TableSasPermissions,
+    TableServiceClient,
+    TableTransactionError,
+    UpdateMode,
+    generate_account_sas,
+    generate_table_sas,
+)
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient
@@ -22,9 +34,11 @@ from azure.storage.queue import QueueClient
 from sandbox.instance import Settings
 from sandbox.lifecycle import TOOLS
 from sandbox.storage import Storage
+from sandbox.storage.account import open_account
 from sandbox.tests.live import LiveGateway
 
 ACCOUNT = "basegatestore"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -119,11 +133,49 @@ def test_no_token_is_a_challenge_and_another_audience_is_refused(storage: Storag
     assert requests.get(url, headers={"Authorization": f"Bearer {foreign}"}, timeout=5).status_code == 401
 
 
-@pytest.mark.attack("any client", "that a body is read and judged without a token", "the token is checked first")
-def test_the_token_is_checked_before_the_body(storage: Storage) -> None:
+FORGED = ("sv=2022-11-02&ss=t&srt=o&sp=a&se=2099-01-01&sig=AAAA", "sv=2022-11-02&tn=ledger&sig=", "sig=%FF")
+
+
+@pytest.mark.attack("any client", "that a body is read without a token or with a forged signature", "both come first")
+def test_the_token_or_the_signature_is_checked_before_the_body(storage: Storage) -> None:
     refused_later = {f"property{number}": number for number in range(300)}
-    answer = requests.post(f"https://{ACCOUNT}.table.core.windows.net/ledger", json=refused_later, timeout=5)
-    assert answer.status_code == 401
+    url = f"https://{ACCOUNT}.table.core.windows.net/ledger"
+    assert requests.post(url, json=refused_later, timeout=5).status_code == 401
+    for query in FORGED:
+        answer = requests.post(f"{url}?{query}", json=refused_later, timeout=5)
+        assert (answer.status_code, answer.headers["x-ms-error-code"]) == (403, "AuthenticationFailed")
+
+
+def account_sas(key: AzureNamedKeyCredential) -> str:
+    types, rights = ResourceTypes(object=True), AccountSasPermissions(add=True)
+    return generate_account_sas(key, types, rights, datetime.now(UTC) + timedelta(minutes=5), start=LONG_AGO)
+
+
+def table_sas(key: AzureNamedKeyCredential) -> str:
+    end = datetime.now(UTC) + timedelta(minutes=5)
+    rights, keys = TableSasPermissions(add=True), {"start_pk": "s", "start_rk": "1", "end_pk": "s", "end_rk": "9"}
+    return generate_table_sas(key, "Ledger", permission=rights, expiry=end, protocol="https,http", **keys)
+
+
+def test_signatures_of_the_account_s_key_allow_what_they_say(live: LiveGateway, table: TableClient) -> None:
+    key = AzureNamedKeyCredential(ACCOUNT, open_account(ACCOUNT, live.instance.folder("storage") / "account.key").key)
+    for number, signature in enumerate((account_sas(key), table_sas(key)), 1):
+        credential = AzureSasCredential(signature)
+        with TableClient(f"https://{ACCOUNT}.table.core.windows.net", "ledger", credential=credential) as signed:
+            signed.create_entity({"PartitionKey": "s", "RowKey": str(number)})
+            with pytest.raises(HttpResponseError):
+                signed.delete_entity("s", str(number))
+    assert len(list(table.query_entities("PartitionKey eq 's'"))) == 2
+
+
+def test_a_body_over_azure_s_size_is_not_kept(storage: Storage, live: LiveGateway) -> None:
+    token = {"Authorization": f"Bearer {live.issuer.issue('https://storage.azure.com')}"}
+    body = [b"x" * (1 << 20)] * 4 + [b"x"]
+    for path in ("ledger", "$batch"):
+        for data in (b"".join(body), iter(body)):
+            url = f"https://{ACCOUNT}.table.core.windows.net/{path}"
+            answer = requests.post(url, data=data, headers=token, timeout=5)
+            assert (answer.status_code, answer.headers["x-ms-error-code"]) == (413, "RequestBodyTooLarge")
 
 
 def test_another_account_is_refused_by_name(storage: Storage) -> None:
