@@ -113,11 +113,17 @@ def environment_options(file: Path, environment: Mapping[str, str]) -> tuple[lis
     """The options that set a container's variables, and variables of the engine's own process: no value is an argument.
 
     Plain values are passed in `file`. One that could be parsed differently there (quotes, line ends, …) is passed in
-    the engine's environment, from which `--env NAME` takes it.
+    the engine's environment, from which `--env NAME` takes it. An empty one hides nothing: it is an argument, whatever
+    its name.
+
+    Raises:
+        EngineError: the engine itself would read a variable that has to be passed in its environment.
     """
+    empty = [name for name, value in environment.items() if not value]
     plain = {name: value for name, value in environment.items() if _UNSAFE_IN_FILES.isdisjoint(value) and value.strip()}
-    others = {name: value for name, value in environment.items() if name not in plain}
-    passed, options = passed_on(others), [part for name in others for part in ("--env", name)]
+    others = {name: value for name, value in environment.items() if value and name not in plain}
+    written = (*others, *(f"{name}=" for name in empty))
+    passed, options = passed_on(others), [part for variable in written for part in ("--env", variable)]
     if plain:
         write_private(file, "".join(f"{name}={value}\n" for name, value in plain.items()))
         options = ["--env-file", str(file), *options]

@@ -13,12 +13,12 @@ from aiohttp import web
 from sandbox.host.keys import EVENT_GRID_KEY, Keys
 from sandbox.sites.process import SiteRecord
 from sandbox.sites.service import Sites
-from sandbox.variables import settable_names
+from sandbox.variables import READ_BY_SHELLS_AND_INTERPRETERS, settable_names
 from sandbox.web import Call, Fault, Surface, json_answer
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?")
-_SETTING = settable_names(r"PYTHON(?!_).*|NODE_.*|PERL5OPT", r"[A-Za-z_][A-Za-z0-9_.:-]{0,255}")
-"""The names of settings: none that an interpreter reads. `PYTHON_…` is the Functions worker's own."""
+_SETTING = settable_names(READ_BY_SHELLS_AND_INTERPRETERS, r"[A-Za-z_][A-Za-z0-9_.:-]{0,255}")
+"""The names of settings."""
 
 _LONGEST_SETTING_BYTES = 131_071
 """Of name and value: Linux passes no longer one to a process (https://man7.org/linux/man-pages/man2/execve.2.html)."""

@@ -90,12 +90,13 @@ def test_a_container_gets_its_variables_user_folder_and_mounts_and_no_network(be
     async def play() -> int:
         store = await bench.engine.prepare_run("ca1", {})
         image = await bench.base(store)
-        script = "echo $PLAIN; echo $ODD; pwd; id -u; ls; cat /proc/net/route | wc -l; exit 7"
+        variables = "echo $PLAIN; echo $ODD; echo ${TMPDIR-unset}.${ENV-unset}"
+        script = f"{variables}; pwd; id -u; ls; cat /proc/net/route | wc -l; exit 7"
         container = RunContainer(
             "step",
             image,
             ("-c", script),
-            environment={"PLAIN": "a b", "ODD": 'say "hi"\nthere'},
+            environment={"PLAIN": "a b", "ODD": 'say "hi"\nthere', "TMPDIR": "", "ENV": ""},
             entrypoint="/bin/sh",
             user="7",
             workdir="/workspace",
@@ -114,7 +115,7 @@ def test_a_container_gets_its_variables_user_folder_and_mounts_and_no_network(be
         return await store.run(container, bench.out)
 
     assert bench.run(play()) == 7
-    assert bench.lines[:2] == ["a b", 'say "hi" there']
+    assert bench.lines[:3] == ["a b", 'say "hi" there', "."]
     assert "/workspace" in bench.lines
     assert not list(bench.root.rglob("*.env"))
 
@@ -184,6 +185,12 @@ def test_a_variable_that_the_engine_itself_would_read_is_refused_and_leaves_no_f
 def test_any_other_variable_is_passed_on(name: str, tmp_path: Path) -> None:
     options, passed = environment_options(tmp_path / "file", {name: "two\nlines"})
     assert (options, dict(passed)) == (["--env", name], {name: "two\nlines"})
+
+
+@pytest.mark.parametrize("name", ["ENV", "TMP", "TMPDIR", "PATH", "HTTPS_PROXY", "LD_PRELOAD"])
+def test_an_empty_variable_is_set_whatever_its_name(name: str, tmp_path: Path) -> None:
+    assert environment_options(tmp_path / "file", {name: ""}) == (["--env", f"{name}="], {})
+    assert not (tmp_path / "file").exists()
 
 
 @pytest.mark.attack("a task file", "an option as the name of a container or a mount path", "the engine checks both")

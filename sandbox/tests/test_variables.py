@@ -14,8 +14,7 @@ from sandbox.web import Fault
     "name",
     [
         "LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES", "MALLOC_TRACE", "GCONV_PATH", "OPENSSL_CONF", "BASH_ENV", "PATH",
-        "GIT_SSH_COMMAND", "HOME", "SHELL", "ENV", "IFS", "LOCPATH", "NLSPATH", "HOSTALIASES", "TMPDIR", "TEMP", "TMP",
-        "SSLKEYLOGFILE",
+        "GIT_SSH_COMMAND", "HOME", "SHELL", "LOCPATH", "NLSPATH", "HOSTALIASES", "TMPDIR", "SSLKEYLOGFILE",
     ],
 )  # fmt: skip
 def test_what_every_program_reads_is_set_neither_for_the_engine_nor_for_an_app(name: str) -> None:
@@ -34,8 +33,8 @@ def test_what_the_engine_reads_is_set_for_an_app_only(name: str) -> None:
         passed_on({name: "x"})
 
 
-@pytest.mark.parametrize("name", ["PYTHONPATH", "NODE_OPTIONS", "PERL5OPT"])
-def test_what_an_interpreter_reads_is_set_for_a_container_only(name: str) -> None:
+@pytest.mark.parametrize("name", ["ENV", "IFS", "TEMP", "TMP", "PYTHONPATH", "NODE_OPTIONS", "PERL5OPT"])
+def test_what_a_shell_or_an_interpreter_reads_is_set_for_a_container_only(name: str) -> None:
     assert passed_on({name: "x"}) == {name: "x"}
     with pytest.raises(Fault, match=f"{name}' is no name"):
         check_settings({name: "x"})
