@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +98,42 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     with pytest.raises(OSError, match="no space left"):
         write_private(file, "new", durable=True)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sandbox.private import write_private
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_private(Path(sys.argv[1]), "a secret")
+"""
+
+
+@pytest.mark.attack("a killed sandbox", "secrets in files that nobody removes", "one name for the file beside")
+def test_what_a_killed_process_left_beside_is_replaced_by_the_next_write(tmp_path: Path) -> None:
+    file, other = tmp_path / "file", tmp_path / "other"
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", _KILLED, str(file)], check=False, cwd=Path(__file__).parents[2])
+        assert killed.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [".file.new"]
+    (tmp_path / ".file.new").rename(other)
+    (tmp_path / ".file.new").symlink_to(other)
+    write_private(file, "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "new", "other": "a secret"}
+
+
+def test_a_durable_file_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[tuple[str, bool]] = []
+
+    def note(descriptor: int) -> None:
+        stored.append((Path(f"/proc/self/fd/{descriptor}").resolve().name, (tmp_path / "file").exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_private(tmp_path / "file", "quick")
+    assert stored == []
+    (tmp_path / "file").unlink()
+    write_private(tmp_path / "file", "durable", durable=True)
+    assert stored == [(".file.new", False), (tmp_path.name, True)]
 
 
 def test_a_text_is_created_once_and_stored(tmp_path: Path) -> None:
