@@ -17,7 +17,7 @@ from sandbox.scanner.advisories import Advisories
 from sandbox.scanner.errors import ScanError
 from sandbox.scanner.image import Image, opened
 from sandbox.scanner.layers import read_files
-from sandbox.scanner.packages import inventory_of, tells_of_packages
+from sandbox.scanner.packages import DATABASES, inventory_of, tells_of_packages
 from sandbox.scanner.registry import pulled
 from sandbox.scanner.report import NAME, VERSION, make_report, summary
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         advisories = Advisories.load(options.advisories)
         with _image(options.image, options.platform) as image:
-            inventory = inventory_of(read_files(image.layers, tells_of_packages))
+            inventory = inventory_of(read_files(image.layers, tells_of_packages, DATABASES))
             report = make_report(image, inventory, advisories, now=datetime.now(UTC))
         text = json.dumps(report, indent=2) + "\n"
         if options.output:

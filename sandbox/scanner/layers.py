@@ -1,6 +1,7 @@
 """Reads chosen files out of an image's layers, without writing any of them to a disk.
 
-What a layer removes or replaces is gone: its whiteouts, and every path that it has itself.
+What a layer removes or replaces is gone: its whiteouts, and every path that it has itself. Databases of packages are
+found where links lead, inside the image's root; other files at their own paths.
 Source: https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
 
@@ -11,18 +12,22 @@ import io
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from sandbox.scanner.errors import ScanError
+from sandbox.scanner.links import LONGEST_TARGET, resolved
 
 MOST_LAYERS = 127  # Docker has no more: https://github.com/moby/moby/blob/master/layer/layer_store.go
 _MOST_MEMBERS = 1_000_000
 _MOST_BYTES = 16 * 1024**3
 _FILE_BYTES = 32 * 1024**2
 _ALL_FILES_BYTES = 256 * 1024**2
+_ALL_LINKS_CHARACTERS = 64 * 1024**2
+_MOST_ALIASES = 1000
+_MOST_PASSES = 5  # each finds what links of the one before lead to
 _READ_BYTES = 1024**2
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -48,16 +53,19 @@ class Found:
 @dataclass(slots=True)
 class _Change:
     """What a layer does to those below: paths that hide what is at them and below them, folders whose lower content is
-    hidden, folders as such, and its own files.
+    hidden, folders as such, its own files, the targets of its symbolic links, and those of hard links that are wanted
+    and whose content was not read.
     """
 
     hidden: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
     files: dict[str, bytes] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
     def hides(self, path: str) -> bool:
-        """Whether a file of a lower layer is gone."""
+        """Whether a file or a link of a lower layer is gone."""
         above = list(_parents(path))
         gone = path in self.hidden or path in self.folders or not self.hidden.isdisjoint(above)
         return gone or not self.opaque.isdisjoint(above)
@@ -70,6 +78,7 @@ class _Budget:
     members: int = _MOST_MEMBERS
     size: int = _MOST_BYTES
     files: int = _ALL_FILES_BYTES
+    links: int = _ALL_LINKS_CHARACTERS
 
     def spend(self, member: tarfile.TarInfo) -> None:
         """Count a member. Raises `ScanError` if there are too many, or if they are too large."""
@@ -80,24 +89,113 @@ class _Budget:
         if self.members < 0 or self.size < 0:
             raise ScanError(f"the image has more than {_MOST_MEMBERS} files, or {_MOST_BYTES // 1024**3} GiB of them")
 
+    def spend_kept(self, member: tarfile.TarInfo) -> None:
+        """Count a file that is kept. Raises `ScanError` if they are too large together."""
+        self.files -= member.size
+        if self.files < 0:
+            raise ScanError(f"the image has more than {_ALL_FILES_BYTES // 1024**2} MiB of files that tell of packages")
 
-DATABASES = frozenset(("var/lib/dpkg/status", "lib/apk/db/installed", "usr/lib/apk/db/installed"))
-"""The package databases of Debian and Alpine."""
+    def link(self, path: str, target: str) -> str:
+        """Count a link, and return its target. Raises `ScanError` if it is too long, or if there are too many."""
+        self.links -= len(path) + len(target)
+        if len(target) > LONGEST_TARGET or self.links < 0:
+            raise ScanError(f"the image has a link to more than {LONGEST_TARGET} characters, or too many links")
+        return target
 
 
-def read_files(layers: Iterable[Layer], wanted: Callable[[str], bool]) -> dict[str, Found]:
+_OF_NO_PACKAGE_MANAGER = ("etc", "etc/os-release", "lib", "usr", "usr/lib", "usr/lib/os-release", "var", "var/lib")
+
+
+@dataclass(slots=True)
+class _Tree:
+    """The files that were read of all layers together, and the links."""
+
+    files: dict[str, Found] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+
+
+def read_files(layers: Sequence[Layer], wanted: Callable[[str], bool], databases: Collection[str]) -> dict[str, Found]:
     """The files of an image whose paths (without a leading slash) are `wanted`, from its lowest layer to its highest.
 
+    Those of package managers are at fixed paths, `databases` (files, or folders of files), and may be links or behind
+    links, as for the package manager. The layers are read again where these lead to files that were not wanted.
+
     Raises:
-        ScanError: a layer is no tar archive, is compressed in another way than gzip, or is too large.
+        ScanError: a layer is no tar archive, is compressed in another way than gzip, or is too large; a database is a
+            link to nothing, or in a circle: its packages would be missed.
     """
-    files: dict[str, Found] = {}
-    budget = _Budget()
+    more: set[str] = set()
+    for _ in range(_MOST_PASSES):
+        tree = _read_layers(layers, _or_below(more, wanted) if more else wanted)
+        aliases = [alias for alias in _aliases(tree.links, databases) if wanted(alias.path) or alias.path in databases]
+        if len(aliases) > _MOST_ALIASES:
+            raise ScanError(f"the image has more than {_MOST_ALIASES} links in folders of package databases")
+        missing = {place for place in (*(alias.place for alias in aliases), *tree.unread) if not wanted(place)} - more
+        if not missing:
+            found = {path: file for path, file in tree.files.items() if wanted(path)}
+            return _through_links(tree, aliases, wanted) | found  # a file that a layer has there is newer than the link
+        more |= missing
+    raise ScanError("links of the image lead to links, again and again: packages would be missed")
+
+
+def _or_below(more: Collection[str], wanted: Callable[[str], bool]) -> Callable[[str], bool]:
+    places = frozenset(more)
+    return lambda path: wanted(path) or not places.isdisjoint((path, *_parents(path)))
+
+
+def _read_layers(layers: Sequence[Layer], wanted: Callable[[str], bool]) -> _Tree:
+    tree, budget = _Tree(), _Budget()
     for layer in layers:
         with layer.open() as stream, as_tar(stream, f"layer {layer.diff_id}") as tar:
             change = _read(tar, wanted, budget)
-        files = {path: found for path, found in files.items() if not change.hides(path)}
-        files |= {path: Found(content, layer) for path, content in change.files.items()}
+        tree.files = {path: found for path, found in tree.files.items() if not change.hides(path)}
+        tree.files |= {path: Found(content, layer) for path, content in change.files.items()}
+        tree.links = {path: target for path, target in tree.links.items() if not change.hides(path)} | change.links
+        tree.unread |= set(change.unread.values())
+    return tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Alias:
+    """A path of a database, the place where links lead from it, and the first of these links."""
+
+    path: str
+    place: str
+    link: str
+
+
+def _aliases(links: Mapping[str, str], databases: Collection[str]) -> Iterator[_Alias]:
+    """The databases that are links, or behind links; and links in a folder that is one."""
+    for database in databases:
+        place, followed = resolved(database, links)
+        if followed:
+            yield _Alias(database, place, followed[0])
+        for link in links:
+            if link.startswith(f"{place}/"):
+                yield _Alias(database + link.removeprefix(place), resolved(link, links)[0], link)
+
+
+def _through_links(tree: _Tree, aliases: Collection[_Alias], wanted: Callable[[str], bool]) -> dict[str, Found]:
+    """The files of databases by their paths there.
+
+    Raises:
+        ScanError: a link leads to none, and not because no package manager of that kind is there.
+    """
+    files: dict[str, Found] = {}
+    useless, used = dict[str, _Alias](), set(_OF_NO_PACKAGE_MANAGER)
+    for alias in aliases:
+        below = f"{alias.place}/"
+        found = {path: file for path, file in tree.files.items() if path == alias.place or path.startswith(below)}
+        names = {alias.path + path.removeprefix(alias.place): file for path, file in found.items()}
+        files |= {path: file for path, file in names.items() if wanted(path)}
+        if found:
+            used.add(alias.link)
+        else:
+            useless.setdefault(alias.link, alias)
+    for link, alias in useless.items():
+        if link not in used:
+            raise ScanError(f"{link} is a link to no file: the packages that {alias.path} tells of would be missed")
     return files
 
 
@@ -151,8 +249,8 @@ def _read(tar: tarfile.TarFile, wanted: Callable[[str], bool], budget: _Budget) 
             change.hidden.add(posixpath.join(folder, name.removeprefix(_WHITEOUT)))
         elif member.isdir():
             change.folders.add(path)
+            change.links.pop(path, None)
         else:
-            change.hidden.add(path)
             _take(tar, member, path, change, wanted, budget)
     return change
 
@@ -165,25 +263,35 @@ def _take(
     wanted: Callable[[str], bool],
     budget: _Budget,
 ) -> None:
-    """Keep a regular file, and another name of one that is kept. Symbolic links are not followed: what they lead to is
-    read at its own path.
+    """Note what is no folder; keep it if it is a link, or a file that is wanted."""
+    change.hidden.add(path)
+    change.links.pop(path, None)
+    change.files.pop(path, None)  # the last member of a name counts
+    if member.issym():
+        change.links[path] = budget.link(path, member.linkname)
+    elif member.islnk():
+        _take_linked(path, _plain(member.linkname) or "", change, wanted, budget)
+    elif member.isreg() and wanted(path):
+        change.files[path] = content_of(tar, member, _FILE_BYTES)
+        budget.spend_kept(member)
+
+
+def _take_linked(path: str, target: str, change: _Change, wanted: Callable[[str], bool], budget: _Budget) -> None:
+    """Keep another name (a hard link) of what the layer has already.
 
     Raises:
-        ScanError: a package database is a link to what is not read: its packages would be missed.
+        ScanError: it does not have it.
     """
-    change.files.pop(path, None)  # the last member of a name counts
-    if not wanted(path):
+    if target in change.links:
+        change.links[path] = budget.link(path, change.links[target])
+    elif not wanted(path):
         return
-    linked = change.files.get(_plain(member.linkname) or "") if member.islnk() else None
-    if linked is not None:
-        change.files[path] = linked
-    elif path in DATABASES and (member.islnk() or member.issym()):
-        raise ScanError(f"{path} is a link to {member.linkname[:200]!r}: the packages that it tells of would be missed")
-    elif member.isreg():
-        change.files[path] = content_of(tar, member, _FILE_BYTES)
-        budget.files -= member.size
-        if budget.files < 0:
-            raise ScanError(f"the image has more than {_ALL_FILES_BYTES // 1024**2} MiB of files that tell of packages")
+    elif target in change.files:
+        change.files[path] = change.files[target]
+    elif wanted(target) and target not in change.unread:
+        raise ScanError(f"{path} is a link to {target[:200]!r}, which its layer does not have: it would be missed")
+    else:
+        change.unread[path] = budget.link(path, target)
 
 
 def _plain(name: str) -> str | None:

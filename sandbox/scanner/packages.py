@@ -17,9 +17,12 @@ from sandbox.scanner.layers import Found, Layer
 
 _MOST_PACKAGES = 100_000
 _DPKG, _DPKG_FOLDER = "var/lib/dpkg/status", "var/lib/dpkg/status.d/"
-_APK = frozenset(("lib/apk/db/installed", "usr/lib/apk/db/installed"))
+_APK = ("lib/apk/db/installed", "usr/lib/apk/db/installed")
 _OF_THE_SYSTEM = frozenset(("deb", "apk"))
 _OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
+DATABASES = (_DPKG, _DPKG_FOLDER.rstrip("/"), *_APK, *_OS_RELEASE)
+"""Where Debian and Alpine record their packages and their release: files, and a folder of files."""
+
 _NPM = re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/@][^/]*/package\.json")
 _PYPI = re.compile(r"(?:.*/)?[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO|egg-info)")
 _SOURCE = re.compile(r"(\S+)(?: \((\S+)\))?")
@@ -95,7 +98,7 @@ def tells_of_packages(path: str) -> bool:
 
 
 def inventory_of(files: Mapping[str, Found]) -> Inventory:
-    """The packages that these files of an image tell of.
+    """The packages that these files of an image tell of. A database that has several names counts once.
 
     Raises:
         ScanError: there are more than 100,000, or a package manager's database is not as it should be: what follows in
@@ -103,8 +106,13 @@ def inventory_of(files: Mapping[str, Found]) -> Inventory:
     """
     packages: list[Package] = []
     unreadable: list[str] = []
+    read: set[tuple[str, bytes]] = set()
     for path, found in sorted(files.items()):
         kind = _kind_of(path)
+        if kind in _OF_THE_SYSTEM:
+            if (kind, found.content) in read:
+                continue
+            read.add((kind, found.content))
         try:
             packages += _READERS[kind](path, found)
         except (ValueError, RecursionError) as error:

@@ -19,7 +19,7 @@ from sandbox.scanner.advisories import Advisories, NotComparable
 from sandbox.scanner.cvss import base_score, severity_of
 from sandbox.scanner.errors import ScanError
 from sandbox.scanner.layers import Layer, read_files
-from sandbox.scanner.packages import Package, Release, inventory_of, tells_of_packages
+from sandbox.scanner.packages import DATABASES, Package, Release, inventory_of, tells_of_packages
 
 ADVISORIES = Path(__file__).parents[1] / "scanner" / "advisories"
 NOWHERE = Layer("sha256:" + "0" * 64, "", open=io.BytesIO)
@@ -74,6 +74,13 @@ def tar(files: Mapping[str, Content]) -> bytes:
 def link(target: str) -> Callable[[tarfile.TarInfo], None]:
     def change(member: tarfile.TarInfo) -> None:
         member.type, member.linkname = tarfile.SYMTYPE, target
+
+    return change
+
+
+def hard_link(target: str) -> Callable[[tarfile.TarInfo], None]:
+    def change(member: tarfile.TarInfo) -> None:
+        member.type, member.linkname = tarfile.LNKTYPE, target
 
     return change
 
@@ -452,16 +459,95 @@ def test_scores_are_those_of_the_specifications_examples() -> None:
 
 def test_only_files_that_tell_of_packages_are_kept() -> None:
     layer = Layer("sha256:" + "1" * 64, "", open=lambda: io.BytesIO(tar({**NODE, "bin/sh": "x" * 1000})))
-    files = read_files([layer], tells_of_packages)
+    files = read_files([layer], tells_of_packages, DATABASES)
     assert "bin/sh" not in files
     assert "app/node_modules/@demo/tool/lib/package.json" not in files
     assert len(inventory_of(files).packages) == 4
 
 
-def test_a_package_database_that_is_a_link_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    moved: dict[str, Content] = {"opt/x": DEBIAN["var/lib/dpkg/status"], "var/lib/dpkg/status": link("../../../opt/x")}
-    files = {**NODE, **moved}
-    assert "var/lib/dpkg/status is a link" in refused(Layout(tmp_path / "image", [tar(files)]).root, capsys)
+STATUS, TZDATA = DEBIAN["var/lib/dpkg/status"], DEBIAN["var/lib/dpkg/status.d/tzdata"]
+INSTALLED = ALPINE["lib/apk/db/installed"]
+LINKED: dict[str, tuple[Sequence[Mapping[str, Content]], int]] = {
+    "the database": ([{"opt/x": STATUS, "var/lib/dpkg/status": link("../../../opt/x")}], 2),
+    "its folder": ([{"opt/dpkg/status": STATUS, "var/lib/dpkg": link("/opt/dpkg")}], 2),
+    "a folder above it": ([{"srv/lib/dpkg/status": STATUS, "var": link("srv")}], 2),
+    "a link behind a link": (
+        [{"a": link("b/../c"), "c": link("/d"), "d/status": STATUS, "var/lib/dpkg": link("/a")}],
+        2,
+    ),
+    "out of the root": ([{"x/status": STATUS, "var/lib/dpkg": link("../../../../../x")}], 2),
+    "in another layer": ([{"var/lib/dpkg": link("/opt/dpkg")}, {"opt/dpkg/status": STATUS}], 2),
+    "and a newer one in its place": (
+        [{"var/lib/dpkg": link("/opt"), "opt/status": ""}, {"var/lib/dpkg/status": STATUS}],
+        2,
+    ),
+    "a folder of databases": (
+        [{"opt/d/tz": TZDATA, "opt/d/tz.md5sums": "", "var/lib/dpkg": link("/opt"), "opt/status.d": link("d")}],
+        1,
+    ),
+    "in a folder of databases": ([{"opt/tz": TZDATA, "var/lib/dpkg/status.d/tz": link("/opt/tz")}], 1),
+    "a hard link": ([{"opt/x": STATUS, "var/lib/dpkg/status": hard_link("opt/x")}], 2),
+    "a hard link to a hard link": ([{"x": STATUS, "y": hard_link("x"), "var/lib/dpkg/status": hard_link("./y")}], 2),
+    "a hard link to a link": (
+        [{"x/status": STATUS, "y": link("x"), "z": hard_link("y"), "var/lib/dpkg": link("/z")}],
+        2,
+    ),
+    "a hard link of a package": (
+        [{"store/1": '{"name": "a", "version": "1"}', "node_modules/a/package.json": hard_link("store/1")}],
+        1,
+    ),
+    "two names": ([{"usr/lib/apk/db/installed": INSTALLED, "lib": link("usr/lib")}], 2),
+    "two names of one file": (
+        [{"usr/lib/apk/db/installed": INSTALLED, "lib/apk/db/installed": hard_link("usr/lib/apk/db/installed")}],
+        2,
+    ),
+    "no package manager": ([{"usr/bin/x": "", "lib": link("usr/lib"), "usr/bin/X11": link(".")}], 0),
+    "a circle elsewhere": ([{"x": link("y"), "y": link("x"), "var/lib/dpkg/status": STATUS}], 2),
+    "a folder in place of the link": (
+        [{"opt/status": STATUS, "var/lib/dpkg": link("/opt")}, {"var/lib/dpkg": folder}],
+        0,
+    ),
+    "a link that was removed": ([{"opt/status": STATUS, "var/lib/dpkg": link("/opt")}, {"var/lib/.wh.dpkg": ""}], 0),
+}
+
+
+@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.attack("an image", "no findings, through a link in the way to its packages", "links are followed")
+def test_databases_are_read_once_where_links_lead_inside_the_image(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers, count = LINKED[name]
+    report = scan(Layout(tmp_path / "image", [tar(layer) for layer in layers]).root, capsys)
+    assert sum(len(result["Packages"]) for result in report["Results"]) == count
+
+
+def test_the_release_is_read_where_links_lead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files: dict[str, Content] = {"opt/release": DEBIAN["etc/os-release"], "etc/os-release": link("../opt/release")}
+    report = scan(Layout(tmp_path / "image", [tar(files)]).root, capsys)
+    assert report["Metadata"]["OS"] == {"Family": "debian", "Name": "12"}
+
+
+LOST: dict[str, tuple[Mapping[str, Content], str]] = {
+    "the database": ({"var/lib/dpkg/status": link("/opt/x")}, "var/lib/dpkg/status is a link to no file"),
+    "its folder": ({"lib/apk": link("/opt/apk")}, "lib/apk is a link to no file"),
+    "a circle": ({"var/lib/dpkg": link("dpkg")}, "leads in a circle of links"),
+    "a hard link": ({"var/lib/dpkg/status": hard_link("opt/x")}, "which its layer does not have"),
+    "a chain of hard links": (
+        {"9": STATUS}
+        | {f"{n}": hard_link(f"{n + 1}") for n in range(8, -1, -1)}
+        | {"var/lib/dpkg/status": hard_link("0")},
+        "again and again",
+    ),
+    "a long target": ({"x": link("y/" * 3000)}, "a link to more than 4096 characters"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_database_that_is_a_link_to_nothing_has_no_report(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, message = LOST[name]
+    assert message in refused(Layout(tmp_path / "image", [tar({**NODE, **files})]).root, capsys)
 
 
 def test_packages_of_an_unknown_distribution_are_named_as_not_compared(

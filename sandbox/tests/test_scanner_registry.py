@@ -16,7 +16,7 @@ import pytest
 
 from sandbox.scanner.errors import ScanError
 from sandbox.scanner.layers import read_files
-from sandbox.scanner.packages import tells_of_packages
+from sandbox.scanner.packages import DATABASES, tells_of_packages
 from sandbox.scanner.registry import Reference, pulled
 
 LOGIN = base64.b64encode(b"scanner:pass:word").decode()
@@ -105,7 +105,7 @@ def files(name: str, home: Path) -> list[str]:
     with pulled(name, "linux/amd64", {"HOME": str(home)}) as image:
         assert image.digests == (digest(INDEX), digest(MANIFEST))
         assert image.repository == name.partition("@")[0]
-        return list(read_files(image.layers, tells_of_packages))
+        return list(read_files(image.layers, tells_of_packages, DATABASES))
 
 
 def test_a_private_image_is_pulled_with_the_login_of_docker(served: tuple[Registry, str], home: Path) -> None:
