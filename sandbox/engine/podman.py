@@ -97,6 +97,7 @@ class Podman:
         except BaseException:  # a cancellation, too: neither folder nor rules must be left
             await self._open_up()
             await asyncio.to_thread(remove_tree, runtime)
+            await asyncio.to_thread(unmount_below, self._folder)  # while something is mounted, the note must stay
             self._note.unlink(missing_ok=True)
             raise
 
@@ -216,8 +217,7 @@ class Podman:
             await left.empty(podman)
             await left.discard()
         await asyncio.to_thread(remove_tree, runtime)
-        for store in ("groups", *(f"cache-{tried}" for tried in _DRIVERS)):  # a failed driver may have left mounts, too
-            await asyncio.to_thread(unmount_below, self._folder / store)
+        await asyncio.to_thread(unmount_below, self._folder)  # a driver that failed may have left mounts, too
 
     @property
     def _note(self) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sandbox.engine import EngineError, Podman
 from sandbox.engine.command import CommandLine
+from sandbox.engine.mounts import mounts_below
 from sandbox.engine.runtime_folder import noted_folder, short_folder
 from sandbox.engine.store import Store
 from sandbox.tests.engine_bench import Bench
@@ -52,7 +54,7 @@ def test_the_folder_of_another_user_is_not_taken_for_the_engine_s(tmp_path: Path
 
 @pytest.mark.containers
 @pytest.mark.attack("a killed sandbox", "to have its working directory deleted", "what is noted is checked")
-def test_an_engine_that_finds_an_empty_note_deletes_nothing_else_and_leaves_none_if_it_does_not_start(
+def test_an_engine_that_finds_an_empty_note_deletes_nothing_else_and_leaves_nothing_if_it_does_not_start(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
@@ -62,6 +64,8 @@ def test_an_engine_that_finds_an_empty_note_deletes_nothing_else_and_leaves_none
         return made[-1]
 
     def fail(store: Store, podman: CommandLine) -> None:
+        (bench.root / "left").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", bench.root / "left"], check=True)
         raise EngineError("no cache")
 
     here, note = tmp_path / "here", bench.root / "runtime-folder"
@@ -75,5 +79,6 @@ def test_an_engine_that_finds_an_empty_note_deletes_nothing_else_and_leaves_none
     with pytest.raises(EngineError, match="no cache"):
         bench.run(Podman(bench.root, bench.live.instance.key, bench.live.environment).start())
     assert (here / "file").read_text() == "kept"
+    assert mounts_below(bench.root) == []
     assert len(made) == 2  # in the place of the one that was noted, and its own
     assert not any(folder.exists() for folder in (*made, note))
