@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 from pathlib import Path
 
 _MNT_DETACH = 2
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+"""A blank, tab, line end or backslash in a path; all other characters are as they are (getmntent(3))."""
 
 
 def mounts_below(folder: Path) -> list[Path]:
     """Every mount point below a folder, the innermost first."""
     try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
+        lines = Path("/proc/self/mounts").read_bytes().split(b"\n")
     except OSError:
         return []
-    points = (line.split(" ")[1].encode().decode("unicode_escape") for line in lines)
-    prefix = f"{folder.resolve()}/"
-    return [Path(point) for point in sorted(points, reverse=True) if point.startswith(prefix)]
+    points = (_ESCAPED.sub(_unescaped, line.split(b" ")[1]) for line in lines if line)
+    prefix = os.fsencode(folder.resolve()) + b"/"
+    return [Path(os.fsdecode(point)) for point in sorted(points, reverse=True) if point.startswith(prefix)]
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 8)])
 
 
 def unmount_below(folder: Path) -> None:

@@ -124,3 +124,13 @@ def test_a_mount_that_goes_by_itself_is_no_failure(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("sandbox.engine.mounts.mounts_below", lambda folder: mounts.pop(0))
     unmount_below(tmp_path)
     assert mounts == []
+
+
+def test_a_mount_is_found_whatever_the_name_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "Jürgen's \\ box"
+    (folder / "mount").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder / "mount"], check=True)
+    try:
+        assert mounts_below(folder) == [folder / "mount"]
+    finally:
+        subprocess.run(["umount", folder / "mount"], check=True)
