@@ -41,12 +41,12 @@ class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteProcess:
-    """The host process of a site. Its output is written to `log`; `state` is its state folder, which it owns."""
+    """The host process of a site. Its output is written to `log_file`; `state` is its state folder, which it owns."""
 
     def __init__(
-        self, record: SiteRecord, environment: Mapping[str, str], state: Path, log: Path, rights: Rights
+        self, record: SiteRecord, environment: Mapping[str, str], state: Path, log_file: Path, rights: Rights
     ) -> None:
-        self.record, self.state, self.log, self._rights = record, state, log, rights
+        self.record, self.state, self.log, self._rights = record, state, log_file, rights
         self._environment = {**rights.environment(), **environment, **_platform(record.name), **record.settings}
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -85,9 +85,9 @@ class SiteProcess:
         endpoint_file = self.state / ENDPOINT_FILE
         try:
             endpoint_file.unlink(missing_ok=True)
-            with self.log.open("ab") as log:
-                began = log.tell()
-                self._process = process = await self._spawn(log)
+            with self.log.open("ab") as output:
+                began = output.tell()
+                self._process = process = await self._spawn(output)
         except (OSError, ValueError) as error:  # the app made a folder of that name; all settings together are too long
             raise Fault(400, "SiteNotReady", f"The site's process cannot be started: {error}") from error
         try:
@@ -101,15 +101,15 @@ class SiteProcess:
         self.endpoint = _read_endpoint(endpoint_file)
         self.backend = Backend(self.endpoint.port)
 
-    async def _spawn(self, log: BinaryIO) -> asyncio.subprocess.Process:
+    async def _spawn(self, output: BinaryIO) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self._rights.command(*self._command()),
             **self._rights.app(),
             cwd=_ROOT,
             env=self._environment,
             stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process dies, however it dies
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
         )
 
     def _command(self) -> list[str]:
@@ -163,8 +163,8 @@ def _platform(name: str) -> dict[str, str]:
     }
 
 
-def _tail(log: Path, began: int) -> str:
-    with log.open("rb") as written:
+def _tail(file: Path, began: int) -> str:
+    with file.open("rb") as written:
         written.seek(began)
         text = written.read().decode(errors="replace").strip()
     return text[-_SHOWN_BYTES:] or "The host process ended without a word."
