@@ -596,7 +596,7 @@ class Probe(Protocol):
 
 
 class Archive(Protocol):
-    """Stores evidence that is too long for a record."""
+    """Stores evidence that is too long for a record. Its errors name it as their `dependency`."""
 
     def store(self, name: str, text: str) -> str:
         """Store a text under a name, replacing an earlier one, and return its place."""

@@ -5,7 +5,8 @@ delay, uses the binding and never imports this module.
 """
 
 import math
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
@@ -16,7 +17,7 @@ from azure.storage.blob import ContainerClient, ContentSettings
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from shared.adapters.azure_calls import STORAGE_DEADLINES, Identity, expected, translated
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import EVIDENCE, Misconfigured, needing
 from shared.domain.event import Hint
 from shared.domain.record import WorkItem
 from shared.ports import QueueState
@@ -88,32 +89,39 @@ class BlobArchive:
     @cached_property
     def _container(self) -> ContainerClient:
         container = ContainerClient(self._endpoint, EVIDENCE_CONTAINER, self._credential(), **STORAGE_DEADLINES)
-        with translated("opening the evidence container", remedy=_BLOB_ROLE), suppress(ResourceExistsError):
+        with _archiving("opening the evidence container"), suppress(ResourceExistsError):
             container.create_container()
         return container
 
     def store(self, name: str, text: str) -> str:
         settings = ContentSettings(content_type="text/plain; charset=utf-8")
-        with translated(f"storing the evidence {name}", remedy=_BLOB_ROLE):
+        with _archiving(f"storing the evidence {name}"):
             self._container.upload_blob(name, text.encode(), overwrite=True, content_settings=settings)
         return f"{EVIDENCE_CONTAINER}/{name}"
 
     def read(self, place: str) -> str:
         name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
-        with translated(f"reading the evidence {name}", remedy=_BLOB_ROLE):
+        with _archiving(f"reading the evidence {name}"):
             content: bytes = self._container.download_blob(name).readall()
         return content.decode(errors="replace")
 
     def find(self, prefix: str) -> list[str]:
-        with translated(f"listing the evidence {prefix}", remedy=_BLOB_ROLE):
+        with _archiving(f"listing the evidence {prefix}"):
             names = self._container.list_blob_names(name_starts_with=prefix)
             return [f"{EVIDENCE_CONTAINER}/{name}" for name in names]
 
     def remove(self, place: str) -> None:
         name = place.removeprefix(f"{EVIDENCE_CONTAINER}/")
-        with translated(f"removing the evidence {name}", remedy=_BLOB_ROLE), expected(ResourceNotFoundError):
+        with _archiving(f"removing the evidence {name}"), expected(ResourceNotFoundError):
             self._container.delete_blob(name)
 
     def check(self) -> None:
-        with translated("reading the evidence container's properties", remedy=_BLOB_ROLE):
+        with _archiving("reading the evidence container's properties"):
             self._container.get_container_properties()
+
+
+@contextmanager
+def _archiving(doing: str) -> Iterator[None]:
+    """As `translated`, and the errors name the archive: most steps mainly need something else."""
+    with needing(EVIDENCE), translated(doing, remedy=_BLOB_ROLE):
+        yield

@@ -10,7 +10,7 @@ from shared.attestation.envelope import Unproven, bundle, envelope_of, key_id, p
 from shared.attestation.statement import CheckFacts, Facts, Verifier, rules_digest, statements
 from shared.domain.candidate import Candidate
 from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE, pae
-from shared.domain.errors import EVIDENCE, Rejected, needing
+from shared.domain.errors import Rejected
 from shared.domain.image import Digest, ImageRef, digest_tag, parse_repository
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion, decision_record_name
@@ -37,14 +37,12 @@ class DecisionRecords:
         """
         made = statements(promotion, candidate, self._facts(promotion, gate, checks))
         content = b"\n".join(self._signed(statement, signer) for statement in made.values())
-        with needing(EVIDENCE):
-            return self._services.archive.store(decision_record_name(promotion, content), content.decode())
+        return self._services.archive.store(decision_record_name(promotion, content), content.decode())
 
     def signed(self, promotion: Promotion) -> list[bytes]:
         """The archived bundles; none if the archive has lost or damaged them."""
         try:
-            with needing(EVIDENCE):
-                lines = [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
+            lines = [line.encode() for line in self._services.archive.read(promotion.signed_record).splitlines()]
             return lines if all(map(predicate_type_of, lines)) else []
         except (Rejected, Unproven, msgspec.MsgspecError):
             return []

@@ -21,7 +21,6 @@ from shared.domain.candidate import (
 )
 from shared.domain.decide import REFERRER_TRIES, Action, Decision, decide_promotion
 from shared.domain.errors import (
-    EVIDENCE,
     BasegateError,
     Busy,
     Conflict,
@@ -31,7 +30,6 @@ from shared.domain.errors import (
     Rejected,
     Retry,
     Throttled,
-    needing,
 )
 from shared.domain.image import short
 from shared.domain.observation import Observation
@@ -563,8 +561,7 @@ class PromotionController(Controller[Promotion]):
         if stored is None:
             return self._unrecorded(promotion, "its attempt is not in the ledger any more")
         kinds = check_kinds(self._services)
-        with needing(EVIDENCE):
-            checks = {i: kinds[one.kind].facts(one) for i, one in enumerate(stored.record.checks) if one.kind in kinds}
+        checks = {i: kinds[one.kind].facts(one) for i, one in enumerate(stored.record.checks) if one.kind in kinds}
         place = self._records.sign(promotion, stored.record, gate, checks, signer)
         signed = replace(promotion, signed_record=place)
         return signed.noting(self._services.clock.now(), "decision record signed", place)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from typing import Any
 
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from shared.adapters.storage import BlobArchive
 from shared.checks.task import LOG_LIMIT_BYTES, gather_evidence, telling_line
 from shared.domain.candidate import CandidateState, Evidence, Verdict
 from shared.domain.errors import BasegateError, Misconfigured, Rejected, Retry
@@ -122,3 +127,33 @@ def test_a_passed_check_stays_passed_without_its_log(fault: BasegateError) -> No
 def test_a_tool_s_own_error_is_more_telling_than_its_summary() -> None:
     tail = ("ERROR: Invalid Color: Red", "Validation Failed - Errors: 1", "failed to run step ID: x: exit status 1")
     assert telling_line(Evidence(log_tail=tail)) == "ERROR: Invalid Color: Red"
+
+
+def _no_identity() -> Any:
+    raise AssertionError("nothing is sent")
+
+
+class AwayContainer:
+    """A blob container that cannot be reached."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ServiceRequestError("no route to host")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda archive: archive.store("node/ca4.log", "text"),
+        lambda archive: archive.read("node/ca4.log"),
+        lambda archive: archive.find("node/"),
+        lambda archive: archive.remove("node/ca4.log"),
+        lambda archive: archive.check(),
+    ],
+    ids=["store", "read", "find", "remove", "check"],
+)
+def test_an_archive_that_is_away_is_named_in_each_error(call: Callable[[BlobArchive], object]) -> None:
+    archive = BlobArchive("https://evidence.example", _no_identity)
+    vars(archive)["_container"] = AwayContainer()
+    with pytest.raises(Retry, match="no route") as away:
+        call(archive)
+    assert away.value.dependency == "evidence (blobs)"
