@@ -378,8 +378,8 @@ def test_of_two_rules_for_the_same_task_one_alarm_tells_that_it_gives_no_report(
     swept(world, DAY)
     for _ in range(6):
         swept(world)
-    told = [one for one in world.sweep_now(dry_run=True).effects if "cannot scan" in one.subject]
-    assert len(told) == 1
+    alarms = [one for one in world.sweep_now(dry_run=True).effects if "cannot scan" in one.subject]
+    assert len(alarms) == 1
 
 
 def test_what_a_scan_without_a_report_wrote_is_not_kept() -> None:
