@@ -4,7 +4,7 @@ The scanner's own exit code is no verdict: the gate judges the findings. Without
 there is no verdict, whatever the reason: `unknown`, and the scan is run again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
@@ -122,6 +122,15 @@ class Review(NamedTuple):
         return CheckResult(verdict=judgement.verdict, reason=judgement.reason, evidence=replace(evidence, scan=summary))
 
 
+class _Besides(NamedTuple):
+    """What a judgement depends on beside the rules, the report and the time: the exceptions in scope, and the attempt
+    that the promoted image is based on, if it is compared with another one ("": there is none).
+    """
+
+    exceptions: Sequence[ExceptionRule]
+    promoted: str = ""
+
+
 class ScanCheckKind(TaskRunKind[ScanCheck]):
     """Runs the rule's task, reads the report in its log, and judges it.
 
@@ -130,35 +139,56 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
 
     rule = ScanCheck
 
-    def judge_again(self, candidate: Candidate, check: CheckRecord, rule: ScanCheck) -> CheckResult | None:
-        """Judge the stored report; None if there is none. One with a verdict is read only if its basis has changed."""
-        summary = check.evidence.scan
-        if check.verdict is not None and summary is not None and summary.basis == self._basis(candidate, rule):
-            return CheckResult(verdict=check.verdict, reason=check.reason, evidence=check.evidence)
+    def judge_again(
+        self,
+        candidate: Candidate,
+        check: CheckRecord,
+        rule: ScanCheck,
+        exceptions: Sequence[ExceptionRule] | None = None,
+    ) -> CheckResult | None:
+        """Judge the stored report; None if there is none. One with a verdict is read only if its basis has changed.
+
+        `exceptions` are those at the gate, if the caller has listed them.
+        """
+        evidence = check.evidence
+        if evidence.scan is None and not evidence.report_blob:
+            return None
+        besides = self._besides(candidate, exceptions, compares=rule.new_only)
+        if check.verdict is not None and evidence.scan and evidence.scan.basis == self._basis(rule, besides):
+            return CheckResult(verdict=check.verdict, reason=check.reason, evidence=evidence)
         report = self._stored(check)
         if report is None:
             return None
-        return self._reviewed(candidate, check, rule, report, _scanned_before(check)).result(check.evidence)
+        return self._reviewed(candidate, check, rule, report, _scanned_before(check), besides).result(evidence)
 
     def review(self, candidate: Candidate, check: CheckRecord, rule: ScanRules) -> Review | None:
         """What the stored report says under these rules, and the exceptions of today; None if there is no report."""
         report = self._stored(check)
         if report is None:
             return None
-        return self._reviewed(candidate, check, rule, report, _scanned_before(check), compares=True)
+        besides = self._besides(candidate, compares=True)
+        return self._reviewed(candidate, check, rule, report, _scanned_before(check), besides)
 
-    def review_promoted(self, image: Candidate, last: CheckRecord, baseline: str, rule: ScanRules) -> Review | None:
+    def review_promoted(
+        self,
+        image: Candidate,
+        last: CheckRecord,
+        baseline: str,
+        rule: ScanRules,
+        exceptions: Sequence[ExceptionRule] | None = None,
+    ) -> Review | None:
         """What the last scan says of a promoted image, compared with the report at a place, with which it was promoted;
         None if its own report is gone.
 
-        The age of the scanner's database is not judged: it was new enough when the report was made.
+        The age of the scanner's database is not judged: it was new enough when the report was made. `exceptions` are
+        those at the gate, if the caller has listed them.
         """
         found, before = self._stored(last), self._read(baseline)
         if found is None:
             return None
         known = keys_of(before.findings) if before is not None else None
         rules, scanned = replace(rule, max_database_age=None), _scanned_before(last)
-        return _warned(self._judged(image, rules, found, scanned, known), image, last)
+        return _warned(self._judged(rules, found, scanned, self._besides(image, exceptions), known), image, last)
 
     def exceptions_at(self, gate: str) -> list[ExceptionRule]:
         """The exceptions of the rules, and those that were granted at a gate."""
@@ -210,7 +240,8 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             report = _about(read_report(frame.read(log), rule.format), frame.digest, candidate)
         except (BrokenReport, NotFound, Rejected) as error:
             return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject}: {error}", evidence=evidence)
-        review = self._reviewed(candidate, check, rule, report, self._scanned(candidate, report))
+        besides = self._besides(candidate, compares=rule.new_only)
+        review = self._reviewed(candidate, check, rule, report, self._scanned(candidate, report), besides)
         if review.judgement.verdict is Verdict.UNKNOWN:  # it is scanned again: this report is of no use
             return review.result(evidence)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{run.run_id}.report.json"
@@ -224,24 +255,18 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         rule: ScanRules,
         report: Report,
         scanned: Scanned,
-        *,
-        compares: bool = False,
+        besides: _Besides,
     ) -> Review:
-        """The judgement of a check's report; with `compares` the promoted image is read, even if no rule needs it."""
-        baseline = self._baseline(candidate, scanned.platform) if compares or rule.new_only else None
-        return _warned(self._judged(candidate, rule, report, scanned, baseline), candidate, check)
+        """The judgement of a check's report."""
+        baseline = self._baseline(candidate.gate, besides.promoted, scanned.platform)
+        return _warned(self._judged(rule, report, scanned, besides, baseline), candidate, check)
 
     def _judged(
-        self,
-        candidate: Candidate,
-        rule: ScanRules,
-        report: Report,
-        scanned: Scanned,
-        baseline: frozenset[str] | None,
+        self, rule: ScanRules, report: Report, scanned: Scanned, besides: _Besides, baseline: frozenset[str] | None
     ) -> Review:
-        exceptions, now = self._exceptions(candidate), self._services.clock.now()
-        judgement = judge(report, rule, now=now, exceptions=exceptions, baseline=baseline)
-        return Review(report, judgement, baseline, self._basis(candidate, rule), scanned)
+        now = self._services.clock.now()
+        judgement = judge(report, rule, now=now, exceptions=besides.exceptions, baseline=baseline)
+        return Review(report, judgement, baseline, self._basis(rule, besides), scanned)
 
     def _scanned(self, candidate: Candidate, report: Report) -> Scanned:
         """Which of the candidate's platforms a report is about, by the image's manifest at its source."""
@@ -259,14 +284,20 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         except (Malformed, Rejected) as error:
             return Scanned(report.subject.platform, (f"all others: {error.problem}",))
 
-    def _exceptions(self, candidate: Candidate) -> list[ExceptionRule]:
-        known = self.exceptions_at(candidate.gate)
-        return [one for one in known if is_in_scope(one, candidate.gate)]
+    def _besides(
+        self, candidate: Candidate, exceptions: Sequence[ExceptionRule] | None = None, *, compares: bool = False
+    ) -> _Besides:
+        """The exceptions in scope of a candidate, listed if they are not given, and with `compares` the attempt that
+        the promoted image is based on.
+        """
+        listed = self.exceptions_at(candidate.gate) if exceptions is None else exceptions
+        in_scope = [one for one in listed if is_in_scope(one, candidate.gate)]
+        return _Besides(in_scope, self._promoted(candidate) if compares else "")
 
-    def _basis(self, candidate: Candidate, rule: ScanRules) -> str:
+    def _basis(self, rule: ScanRules, besides: _Besides) -> str:
         now = self._services.clock.now()
-        active = [one for one in self._exceptions(candidate) if is_active(one, now)]
-        promoted = self._promoted(candidate) if rule.new_only else None
+        active = [one for one in besides.exceptions if is_active(one, now)]
+        promoted = besides.promoted if rule.new_only else None
         return fingerprint_of(msgspec.to_builtins((rule, active, promoted)))
 
     def _promoted(self, candidate: Candidate) -> str:
@@ -274,11 +305,11 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         stable = self._services.ledger.load(StableTag, candidate.gate, candidate.tag)
         return stable.record.candidate if stable and stable.record.digest != candidate.digest else ""
 
-    def _baseline(self, candidate: Candidate, platform: str) -> frozenset[str] | None:
+    def _baseline(self, gate: str, promoted: str, platform: str) -> frozenset[str] | None:
         """The findings of the promoted image, of the same platform if that was scanned; None if there is none, or no
         stored report of it.
         """
-        stored = self._services.ledger.load(Candidate, candidate.gate, self._promoted(candidate))
+        stored = self._services.ledger.load(Candidate, gate, promoted) if promoted else None
         scans = [check for check in stored.record.checks if check.kind == self.rule.kind] if stored else []
         scans.sort(key=lambda one: _scanned_before(one).platform != platform)
         report = next((report for report in map(self._stored, scans) if report is not None), None)

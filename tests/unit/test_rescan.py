@@ -13,10 +13,12 @@ from shared.board.overview import overview_page
 from shared.board.parts import Severity
 from shared.board.records import Filter, gate_history
 from shared.checks.approval import ApprovalCheck
+from shared.checks.scan import ScanCheckKind
 from shared.checks.task import TaskCheck
 from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.candidate import CandidateState, Verdict
 from shared.domain.errors import Misconfigured, Retry
+from shared.domain.exception import ExceptionGrant
 from shared.domain.policy import BaseRule, CheckRule, ExceptionRule
 from shared.domain.rescan import Rescan
 from shared.domain.stable_tag import Claim, StableTag, TagScan
@@ -25,6 +27,7 @@ from shared.findings.rules import Condition
 from shared.queries.findings import ScanFindings
 from shared.queries.records import Queries
 from shared.records.alarms import Alarms
+from shared.sweep.jobs.rescan import RescanJob
 from tests.fakes import FakeMeter, FakeRun, ProcessDied, World, digest, sample_policy
 from tests.unit.operators import answer, gate_of, hold
 from tests.unit.test_scan_check import (
@@ -97,6 +100,18 @@ def written(world: World, before: dict[tuple[str, str, str], tuple[bytes, str]])
     """The kinds of records that a rescan writes, of those that were written."""
     changed = {key[0] for key, row in world.ledger.rows.items() if before.get(key) != row}
     return changed & {"StableTag", "Rescan", "Alarm"}
+
+
+def counted_lists(world: World) -> list[type]:
+    """From now on, the kinds of records that are listed."""
+    real, listed = world.ledger.list, list[type]()
+
+    def counting(kind: Any, *arguments: Any) -> Any:
+        listed.append(kind)
+        return real(kind, *arguments)
+
+    world.ledger.list = counting  # type: ignore[method-assign,assignment]
+    return listed
 
 
 def rescans(world: World) -> list[Rescan]:
@@ -528,6 +543,37 @@ def test_while_nothing_changes_a_sweep_writes_nothing_and_reads_no_report() -> N
     before = dict(world.ledger.rows)
     swept(world)
     assert (written(world, before), reads) == (set(), [])
+
+
+def test_the_exceptions_are_listed_once_for_a_gate_however_many_images_are_judged() -> None:
+    world = scan_world(RESCAN, ApprovalCheck())
+    for tag, content in {"15-alpine": GREEN, "15.14": RED}.items():
+        world.push(tag, content)
+        world.settle()
+        answer(world, content, approved=True)
+        world.settle()
+    swept(world)
+    will_report(world, OPENSSL)
+    for _ in range(3):
+        rescanned(world)
+    swept(world)  # what was still running
+    will_report(world, ZLIB)
+    push(world, digest("blue"))
+    assert len(alarms(world)) == 2
+    change(world, RESCAN, ApprovalCheck(), exceptions=(accepted(vulnerability="CVE-2026-9"),))
+    listed = counted_lists(world)
+    world.pass_time(300)
+    job = RescanJob(world.services, gate_of(world))
+    world.sweep.run_job(job, world.clock.now() + timedelta(minutes=1), at_once=True)
+    assert listed.count(ExceptionGrant) == 1
+    assert "repairs it" in " ".join(alarm.plan for alarm in alarms(world))
+
+
+def test_the_exceptions_are_listed_once_for_a_review_of_a_report() -> None:
+    world = promoted()
+    listed, kind = counted_lists(world), ScanCheckKind(world.services)
+    assert kind.review(world.candidate(GREEN), world.candidate(GREEN).checks[0], RESCAN) is not None
+    assert listed.count(ExceptionGrant) == 1
 
 
 def test_a_dry_run_says_what_is_due_and_scans_nothing() -> None:

@@ -97,7 +97,8 @@ class PromotedImages:
         basis = self._basis(stable, records, active, now)
         if (current := stable.current_scan) is not None and current.basis == basis:
             return current
-        found = [self._by_rule(stable, rule, record) for rule, record in zip(self.rules, records, strict=True)]
+        by_rule = zip(self.rules, records, strict=True)
+        found = [self._by_rule(stable, rule, record, exceptions) for rule, record in by_rule]
         return _merged(stable.digest, [one for one in found if one is not None], basis)
 
     def _basis(
@@ -109,7 +110,9 @@ class PromotedImages:
         day = now.date() if is_aging else None
         return fingerprint_of(msgspec.to_builtins((self.rules, stable.digest, stable.candidate, reports, active, day)))
 
-    def _by_rule(self, stable: StableTag, rule: ScanCheck, record: Rescan | None) -> TagScan | None:
+    def _by_rule(
+        self, stable: StableTag, rule: ScanCheck, record: Rescan | None, exceptions: Sequence[ExceptionRule]
+    ) -> TagScan | None:
         """What one scan of the gate says of a stable tag; None if there is no report.
 
         Without a rescan the findings are only counted.
@@ -122,8 +125,10 @@ class PromotedImages:
         scan = TagScan(
             digest=stable.digest, scanned_at=check.finished_at, database_built_at=built_at, counts=summary.counts
         )
+        if record is None:
+            return scan
         image = self.image(stable.digest, stable.tag)
-        review = self._kind.review_promoted(image, check, record.baseline, rule) if record else None
+        review = self._kind.review_promoted(image, check, record.baseline, rule, exceptions)
         if review is None:
             return scan
         judgement = review.judgement
@@ -134,13 +139,15 @@ class PromotedImages:
 
     # What people and programs are told.
 
-    def what_repairs(self, stable: StableTag, scan: TagScan) -> tuple[str, TagScan]:
+    def what_repairs(
+        self, stable: StableTag, scan: TagScan, exceptions: Sequence[ExceptionRule]
+    ) -> tuple[str, TagScan]:
         """The plan of an alarm: a newer image of the tag whose scans pass, and that waits for something else. With what
         is to be remembered of the candidates that wait: their reports are read once for each basis.
         """
         repairs = dict[str, bool]()
         for promotion, candidate in self._waiting(stable):
-            if (passes := self._passes(candidate, scan)) is not None:
+            if (passes := self._passes(candidate, scan, exceptions)) is not None:
                 repairs[candidate.row] = passes
             if passes:
                 state = promotion.state_name if promotion.state is PromotionState.HELD else candidate.state_name
@@ -161,12 +168,12 @@ class PromotedImages:
                 if found is not None:
                     yield promotion, found.record
 
-    def _passes(self, candidate: Candidate, scan: TagScan) -> bool | None:
+    def _passes(self, candidate: Candidate, scan: TagScan, exceptions: Sequence[ExceptionRule]) -> bool | None:
         """Whether every scan of a candidate passes under the rules of now; None if that is not known yet."""
         if candidate.row in scan.repairs:
             return scan.repairs[candidate.row]
         judged = [
-            self._kind.judge_again(candidate, check, rule)
+            self._kind.judge_again(candidate, check, rule, exceptions)
             for rule in self.rules
             for check in candidate.checks
             if check.run_fingerprint == rule.run_fingerprint

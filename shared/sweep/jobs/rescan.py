@@ -244,7 +244,7 @@ class RescanJob(SweepJob):
         stable, moves = stored.record, stored.record.is_moving(self._services.clock.now())
         scan, plan = self._images.judged(stable, known, exceptions), ""
         if scan is not None and scan.at_risk:
-            plan, scan = self._images.what_repairs(stable, scan)
+            plan, scan = self._images.what_repairs(stable, scan, exceptions)
         if scan != stable.scan and not moves and not run.dry_run:  # a write would undo the move
             with suppress(Conflict):  # another worker changed it: the next sweep writes it
                 self._services.ledger.save(stored, replace(stable, scan=scan))
