@@ -20,7 +20,7 @@ from tests.fakes import World
 from tests.triggers.test_board import App, fragment, get, text
 from tests.unit.test_exceptions_granted import BOB, ask, granted, listed
 from tests.unit.test_findings_shown import promoted_then_failed
-from tests.unit.test_rescan import at_risk
+from tests.unit.test_rescan import at_risk, promoted
 from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, accepted, change, push, scan_world, will_report
 
 
@@ -52,6 +52,13 @@ def test_an_image_without_findings_is_said_to_have_none(monkeypatch: pytest.Monk
     world = scan_world()
     push(world)
     assert "No vulnerability was found" in page_of(world, monkeypatch)
+
+
+def test_the_page_of_a_promoted_image_says_what_fails_it_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = "1 of 2 findings fails: CVE-2026-1 in openssl"
+    assert f"Under the rules and exceptions of today: {found}" in page_of(at_risk(), monkeypatch)
+    assert "exceptions of today" not in page_of(promoted(), monkeypatch)
+    assert "exceptions of today" not in page_of(promoted_then_failed(), monkeypatch), "the page begins with it"
 
 
 def test_a_candidate_without_a_scan_has_no_such_section(monkeypatch: pytest.MonkeyPatch) -> None:
