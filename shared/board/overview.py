@@ -241,7 +241,7 @@ def _of_tag(tag: TagState, now: datetime) -> Iterator[Item]:
     if stable is not None and stable.hold is not None:
         yield _held(tag, stable, stable.hold)
     if stable is not None and tag.scan is not None and tag.scan.at_risk:  # else it has moved on since the sweep
-        yield from (_at_risk(alarm, stable) for alarm in tag.alarms if alarm.kind is AlarmKind.AT_RISK)
+        yield from (_at_risk(alarm, tag, stable, tag.scan) for alarm in tag.alarms if alarm.kind is AlarmKind.AT_RISK)
     for state in tag.apps:
         if state.latest is not None:
             yield from _of_rollout(state.latest, state.app, now)
@@ -270,14 +270,19 @@ def _held(tag: TagState, stable: StableTag, hold: Hold) -> Item:
     )
 
 
-def _at_risk(alarm: Alarm, stable: StableTag) -> Item:
+def _at_risk(alarm: Alarm, tag: TagState, stable: StableTag, scan: TagScan) -> Item:
+    """What the alarm says, without what the item says already."""
+    running = [(state.app.name, state.record.live) for state in tag.apps]
+    apps = [name for name, live in running if live and live.base and live.base.digest == stable.digest]
+    new = f"{scan.new} new since it was promoted. " if scan.new else ""
+    on_it = f"On it: {', '.join(apps)}. " if apps else ""
     return Item(
         subject=f"{stable.gate} {stable.tag} at {stable.unique or short_digest(stable.digest)}",
         state="at risk",
         severity=Severity.BAD,
         since=alarm.since,
-        reason=alarm.words,
-        advice=f"{alarm.plan[0].upper()}{alarm.plan[1:]}.",
+        reason=scan.reason,
+        advice=f"{new}{on_it}{alarm.plan[0].upper()}{alarm.plan[1:]}.",
         link=f"candidates/{stable.gate}.{stable.candidate}" if stable.candidate else f"gates/{stable.gate}",
     )
 

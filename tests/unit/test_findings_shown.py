@@ -19,9 +19,9 @@ from shared.findings.read import read_report
 from shared.findings.rules import Condition
 from shared.queries.findings import Findings, ScanFindings
 from shared.queries.records import Queries
-from tests.fakes import World
+from tests.fakes import World, sample_policy
 from tests.unit.operators import rerun
-from tests.unit.test_rescan import alarms, at_risk, promoted, rescanned, rescans
+from tests.unit.test_rescan import RESCAN, alarms, at_risk, promoted, rescanned, rescans, swept
 from tests.unit.test_scan_check import GREEN, OPENSSL, RED, SCAN, ZLIB, accepted, change, push, scan_world, will_report
 
 
@@ -171,6 +171,19 @@ def test_before_the_first_rescan_nothing_is_said_to_be_scanned_again() -> None:
     world = promoted()
     assert len(rescans(world)) == 1
     assert shown(world).scanned_again_at is None
+
+
+def test_the_overview_says_first_what_fails_and_which_apps_run_on_it() -> None:
+    gate = msgspec.structs.replace(sample_policy().gates["node"], checks=(RESCAN,))
+    world = World(sample_policy(gates={"node": gate}))
+    will_report(world)
+    push(world)
+    swept(world)
+    will_report(world, OPENSSL)
+    rescanned(world)
+    (item,) = overview_page(world.services, world.clock.now()).action_items
+    assert item.reason == "1 of 1 finding fails: CVE-2026-1 in openssl 3.0.1 (high, fixed in 3.0.2)"
+    assert item.advice.startswith("1 new since it was promoted. On it: hello-world. No candidate that repairs it waits")
 
 
 def test_the_risk_of_an_image_that_the_tag_has_left_needs_no_attention() -> None:
