@@ -35,6 +35,13 @@ class AlarmKind(StrEnum):
     NOT_REMOVED = "left-over unique tag could not be removed"
     NO_SUBSCRIPTION = "no event subscription"
 
+    UNKNOWN = "unknown"
+    """What any other text is read as: the kind of an alarm that a newer version has raised."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "AlarmKind":
+        return cls.UNKNOWN
+
 
 STALLS = "stalls"
 """The scope of alarms about stalled records: gates and apps share their dependencies."""

@@ -37,7 +37,7 @@ class Alarms:
         """
         if dry_run:
             return [*found]
-        known = {stored.record.about: stored for stored in self._of(scope)}
+        known = {stored.record.about: stored for stored in self.all(scope)}
         new = [alarm for alarm in found if alarm.about not in known or not known[alarm.about].record.is_active]
         for alarm in found:
             self._raise(known.pop(alarm.about, None), alarm)
@@ -75,10 +75,19 @@ class Alarms:
 
     def active(self, scope: str) -> list[Alarm]:
         """The active alarms of a scope."""
-        return [stored.record for stored in self._of(scope) if stored.record.is_active]
+        return [stored.record for stored in self.all(scope) if stored.record.is_active]
 
-    def _of(self, scope: str) -> list[Stored[Alarm]]:
-        return list(self._services.ledger.list(Alarm, scope.replace("/", ".")))
+    def all(self, scope: str) -> list[Stored[Alarm]]:
+        """The alarms of a scope, but for those of a kind that this version does not know: they are left to the newer
+        one that has raised them, and will work beside this one, or again.
+        """
+        known = list[Stored[Alarm]]()
+        for stored in self._services.ledger.list(Alarm, scope.replace("/", ".")):
+            if (alarm := stored.record).kind is not AlarmKind.UNKNOWN:
+                known.append(stored)
+            elif alarm.is_active:
+                log.info("an alarm that this version does not know: %s, %s: %s", scope, alarm.subject, alarm.words)
+        return known
 
     def _raise(self, stored: Stored[Alarm] | None, alarm: Alarm) -> None:
         if stored is None or not stored.record.is_active:

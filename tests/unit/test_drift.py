@@ -9,6 +9,7 @@ from shared.board.drift import drift_page
 from shared.board.overview import overview_page
 from shared.board.parts import short_image
 from shared.checks.approval import ApprovalCheck
+from shared.domain.alarm import Alarm, AlarmKind
 from shared.domain.image import Digest, Tag
 from shared.domain.observation import Observation
 from shared.domain.rollout import RolloutState
@@ -69,6 +70,28 @@ def test_alarms_are_shown_with_what_is_done_about_them(world: World) -> None:
     assert screen.alarms == 2
     assert screen.apps[0].alarms[0].plan.startswith("redeployed by rollout drift-")
     assert "the sweep finds every push" in screen.registries[0].alarms[0].plan
+
+
+def test_alarms_of_a_kind_that_only_a_newer_version_knows_are_left_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, ended = world.ledger.rows, world.clock.now()
+    known = [(AlarmKind.UNRECORDED, ended), (AlarmKind.UNLOCKED, ended), (AlarmKind.STABLE_MOVED, None)]
+    for kind, end in known:
+        about = {"scope": "gates/node", "kind": kind, "subject": "15-alpine", "words": "an odd tag", "plan": "wait"}
+        world.ledger.insert(msgspec.convert(about | {"since": ended, "ended_at": end}, Alarm))
+    foreign = [("Alarm", "gates.node", f"{kind.name.lower()}.15-alpine") for kind, _ in known[1:]]
+    for key, (kind, _) in zip(foreign, known[1:], strict=True):
+        rows[key] = (rows[key][0].replace(kind.encode(), b"known to a newer version"), rows[key][1])
+    world.clock.forward(500 * 86_400)
+    with caplog.at_level("INFO"):
+        result = world.sweep_now(at_once=True)
+    assert [job.problem for job in result.jobs if job.problem] == []
+    assert "does not know: gates/node, 15-alpine: an odd tag" in caplog.text
+    assert [alarm.kind for alarm in drift_of(world).gates[0].alarms] == []
+    assert "an odd tag" not in str(drift_page(world.services, world.clock.now()))
+    assert ("Alarm", "gates.node", "unrecorded.15-alpine") not in rows, "it is known, has ended, and is purged"
+    assert all(b"known to a newer version" in rows[key][0] for key in foreign)
 
 
 def test_a_screen_of_an_app_that_never_swept_is_empty_and_no_error() -> None:

@@ -96,7 +96,7 @@ def test_every_outcome_has_the_subject_and_the_data_that_are_listed(announced: d
 
 
 def test_every_kind_of_drift_is_listed_and_no_other() -> None:
-    assert [kind for kind, _ in table("kind")] == [kind.value for kind in AlarmKind]
+    assert [kind for kind, _ in table("kind")] == [kind.value for kind in AlarmKind if kind is not AlarmKind.UNKNOWN]
 
 
 def test_the_times_behind_two_kinds_of_drift_are_those_of_the_sweep() -> None:

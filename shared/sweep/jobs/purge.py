@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from shared.domain.alarm import STALLS, Alarm, AlarmKind
+from shared.domain.alarm import STALLS, AlarmKind
 from shared.domain.candidate import Candidate
 from shared.domain.errors import Conflict
 from shared.domain.exception import ExceptionGrant
@@ -98,7 +98,7 @@ class PurgeJob(SweepJob):
                     self._services.ledger.commit(*map(removal, batch), *beside)
 
     def _remove_alarms(self, run: JobRun, scope: str) -> None:
-        listed = self._services.ledger.list(Alarm, scope.replace("/", "."))
+        listed = self._alarms.all(scope)
         ended = [one for one in listed if one.record.ended_at is not None and one.record.ended_at < self._before]
         self._remove(run, f"ended alarms of {scope}", ended)
 
