@@ -36,7 +36,7 @@ down: $(READY) ## stop what `make up` started
 	@$(ROOT) $(PY) -m demo down
 
 # A browser is for the tests of the board alone: the story needs none. npm is there once the sandbox's needs are.
-browser: setup ## a Chromium, axe-core and skopeo, for the tests of the board and of the registries
+browser: setup ## a Chromium, axe-core, skopeo and sigstore-js, for the tests of board, registries and records
 	@$(ROOT) $(PY) scripts/browser_needs.py .tools
 
 # Two at a time: most tests of the sandbox wait for containers. Each process has sandboxes of its own.
@@ -88,7 +88,7 @@ lock: setup ## the lock files from requirements*.in and package.json; UPGRADE=1 
 	@$(COMPILE) --annotation-style line requirements-dev.in --output-file requirements-dev.txt
 	@for list in $(LOCKS); do \
 		$(COMPILE) --no-annotate --constraint requirements-dev.txt $$list.in --output-file $$list.txt || exit; done
-	@for folder in sandbox/needs tests/browser; do \
+	@for folder in sandbox/needs tests/browser tests/contract/sigstore_js; do \
 		npm $(if $(UPGRADE),update,install) --prefix $$folder --package-lock-only --ignore-scripts \
 			--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error > /dev/null || exit; done
 

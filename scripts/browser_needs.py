@@ -1,4 +1,4 @@
-"""Installs missing dependencies of the tests: a Chromium, axe-core for the accessibility checks, and skopeo.
+"""Installs missing dependencies of tests: a Chromium, axe-core for the accessibility checks, skopeo, and sigstore-js.
 
 Runs in the virtual environment, after `python -m sandbox needs` has installed npm: `browser_needs.py FOLDER`. An
 installed browser is used. Otherwise apt installs Debian's; on other systems Playwright installs its own (Ubuntu's
@@ -18,8 +18,11 @@ from make_venv import APT_INSTALL, run
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """Programs that `tests/browser` uses: the first existing one."""
 
-LOCK = Path(__file__).resolve().parents[1] / "tests" / "browser" / "package-lock.json"
-"""Contains axe-core only."""
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+PACKAGES = {"browser": ("axe-core", TESTS / "browser"), "sigstore_js": ("sigstore-js", TESTS / "contract/sigstore_js")}
+"""By their folders of tools: packages of npm, and where their lock file is."""
+
+LOCK = "package-lock.json"
 
 
 def main(tools: Path) -> None:
@@ -28,10 +31,11 @@ def main(tools: Path) -> None:
         install_skopeo()
     if not any(shutil.which(name) for name in BROWSERS) and not playwright_browser().exists():
         install_browser()
-    installed = tools / "browser" / LOCK.name
-    if not installed.exists() or installed.read_bytes() != LOCK.read_bytes():
-        print(f"installing axe-core into {tools.name}/browser", flush=True)
-        install_packages(tools / "browser")
+    for folder, (what, source) in PACKAGES.items():
+        installed = tools / folder / LOCK
+        if not installed.exists() or installed.read_bytes() != (source / LOCK).read_bytes():
+            print(f"installing {what} into {tools.name}/{folder}", flush=True)
+            install_packages(source, tools / folder)
 
 
 def playwright_browser() -> Path:
@@ -74,13 +78,13 @@ def install_browser() -> None:
     run([sys.executable, "-m", "playwright", "install", *libraries, "chromium"])
 
 
-def install_packages(folder: Path) -> None:
-    """Install from the lock file into a temporary folder and rename it: an incomplete one is never used."""
+def install_packages(source: Path, folder: Path) -> None:
+    """Install from a lock file into a temporary folder and rename it: an incomplete one is never used."""
     beside = folder.with_suffix(".new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    for file in (LOCK, LOCK.with_name("package.json")):
-        shutil.copy(file, beside)
+    for name in (LOCK, "package.json"):
+        shutil.copy(source / name, beside)
     run(["npm", "ci", "--ignore-scripts", "--no-fund", "--no-audit", "--prefix", str(beside)])
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+from base64 import b64decode, b64encode
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +34,7 @@ from tests.contract.place import VAULT_URL, Place
 from tests.fakes import START, sample_policy
 from tests.fakes.storage import FakeArchive
 
+SIGSTORE_JS = Path(__file__).resolve().parents[2] / ".tools/sigstore_js"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 RECORD = Artifact(media_type=BUNDLE, content=b'{"a":"record"}', annotations={"dev.sigstore.bundle.content": "x"})
 
@@ -120,14 +124,9 @@ def test_without_the_referrers_api_an_artifact_is_listed_under_the_tag_of_its_im
     assert index["manifests"] == descriptors[:2]
 
 
-def test_the_command_line_verifies_what_was_signed_and_attached(
-    place: Place,
-    registry: AcrRegistry,
-    keys: KeyClient,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture(scope="module")
+def proven(place: Place, registry: AcrRegistry, keys: KeyClient) -> tuple[Digest, list[bytes], bytes]:
+    """The records that are attached to an image: its digest, their bundles, and the public key of the vault."""
     keys.create_ec_key("proofs")
     signer = VaultSigner(f"{VAULT_URL}/keys/proofs", place.credential)
     gate, source = sample_policy().gates["node"], sample_policy().registries["public"]
@@ -139,14 +138,70 @@ def test_the_command_line_verifies_what_was_signed_and_attached(
     records = DecisionRecords(services)
     promotion = replace(promotion, unique="proven-1", moved_at=START)
     signed = replace(promotion, signed_record=records.sign(promotion, candidate, gate, {}, signer))
-    assert len(records.attach(signed, gate, records.signed(signed))) == 2
+    bundles = records.signed(signed)
+    assert len(records.attach(signed, gate, bundles)) == 2
+    return digest, bundles, signer.sign(bytes(32)).public_key
+
+
+@pytest.fixture(scope="module")
+def stranger(place: Place, keys: KeyClient) -> bytes:
+    """The public key of another key of the vault."""
+    keys.create_ec_key("strangers")
+    return VaultSigner(f"{VAULT_URL}/keys/strangers", place.credential).sign(bytes(32)).public_key
+
+
+def test_the_command_line_verifies_what_was_signed_and_attached(
+    place: Place,
+    proven: tuple[Digest, list[bytes], bytes],
+    stranger: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    digest, _, public_key = proven
     key = tmp_path / "key.pem"
-    key.write_bytes(signer.sign(bytes(32)).public_key)
+    key.write_bytes(public_key)
     monkeypatch.setenv("BASEGATE_REGISTRY_PASSWORD", place.refresh_token(place.base))
     image = f"{place.base.login_server}/node:proven"
     arguments = ["verify", image, "--key", str(key), "--username", "00000000-0000-0000-0000-000000000000"]
     assert main(arguments) == 0, capsys.readouterr().err
     assert f"{place.base.login_server}/node@{digest} passed gate node" in capsys.readouterr().out
-    key.write_bytes(VaultSigner(f"{VAULT_URL}/keys/records", place.credential).sign(bytes(32)).public_key)
+    key.write_bytes(stranger)
     assert main(arguments) == 1
     assert "made by none of the given keys" in capsys.readouterr().err
+
+
+def verified_by_sigstore_js(content: bytes, public_key: bytes, folder: Path) -> str:
+    """Why sigstore-js refuses a bundle, "" if it verifies it."""
+    if not (SIGSTORE_JS / "node_modules").exists():
+        pytest.fail(f"there is no sigstore-js in {SIGSTORE_JS}: `make browser` installs it")
+    key = folder / "key.pem"
+    key.write_bytes(public_key)
+    command = ["node", str(Path(__file__).parent / "sigstore_js/verify.cjs"), str(key)]
+    environment = {**os.environ, "NODE_PATH": str(SIGSTORE_JS / "node_modules")}
+    done = subprocess.run(command, input=content, env=environment, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1 if done.stdout else 0, b"")
+    return done.stdout.decode().strip()
+
+
+def changed_byte(text: str) -> str:
+    """A text in base64 of which one byte was changed."""
+    content = bytearray(b64decode(text))
+    content[len(content) // 2] ^= 1
+    return b64encode(content).decode()
+
+
+def test_sigstore_js_verifies_what_was_signed_and_refuses_one_changed_byte(
+    proven: tuple[Digest, list[bytes], bytes], stranger: bytes, tmp_path: Path
+) -> None:
+    _, bundles, public_key = proven
+    for content in bundles:
+        assert verified_by_sigstore_js(content, public_key, tmp_path) == ""
+        payload, signature = json.loads(content), json.loads(content)
+        payload["dsseEnvelope"]["payload"] = changed_byte(payload["dsseEnvelope"]["payload"])
+        (one,) = signature["dsseEnvelope"]["signatures"]
+        one["sig"] = changed_byte(one["sig"])
+        for changed in (payload, signature):
+            refused = verified_by_sigstore_js(json.dumps(changed).encode(), public_key, tmp_path)
+            assert refused == "VerificationError: signature verification failed"
+    assert "key not found" in verified_by_sigstore_js(bundles[0], stranger, tmp_path)
