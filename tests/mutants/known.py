@@ -259,7 +259,7 @@ KNOWN = (
     Mutant(
         "a left-over tag is removed though a promotion uses it again",
         "shared/sweep/jobs/left_over.py",
-        "if not self._is_used(left):",
+        "if left.unique not in tags:",
         "if True:",
         _in(
             "unit/test_purge.py",

@@ -24,7 +24,7 @@ from shared.domain.rollout import AppRecord, Rollout
 from shared.domain.stable_tag import HoldUntil, StableTag, Veto
 from shared.operations import Who
 from shared.operations.operate import Operate
-from shared.ports import TagPush, newest_promotions, read, removal
+from shared.ports import Stored, TagPush, newest_promotions, read, removal
 from shared.queries.drift import DriftQuery
 from shared.queries.records import Queries
 from shared.sweep.jobs import jobs_of
@@ -355,6 +355,25 @@ def test_by_the_rule_they_are_unlocked_and_then_deleted_but_for_what_can_be_gone
     assert world.registry.unlocked == [image(number) for number in range(5)], "their manifests too"
     assert left_overs(world) == []
     assert purge(world).effects == ()
+
+
+def removals_and_readings(days: int) -> tuple[int, int]:
+    """How many unique tags a purge removes, and how often it lists promotions for that."""
+    world, readings = with_history(days, with_gate(keep="15d", at_least=2)), list[type]()
+    real = world.ledger.list
+
+    def counted(kind: type[Any], partition: str, row_prefix: str = "") -> Iterator[Stored[Any]]:
+        readings.append(kind)
+        return real(kind, partition, row_prefix)
+
+    world.ledger.list = counted  # type: ignore[method-assign]
+    effects = purge(world).effects
+    return [effect.what for effect in effects].count("remove a unique tag"), readings.count(Promotion)
+
+
+def test_what_is_in_use_is_read_no_more_often_for_many_unique_tags_than_for_a_few() -> None:
+    (few, readings), (many, readings_of_many) = removals_and_readings(5), removals_and_readings(12)
+    assert (many > few > 0, readings_of_many) == (True, readings)
 
 
 def test_the_tags_of_what_is_attached_to_a_digest_go_with_its_last_unique_tag() -> None:
