@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from shared.checks.scan import ScanCheck
 from shared.domain.alarm import STALLS, Alarm, AlarmKind
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
 from shared.domain.image import Digest, short
@@ -14,6 +15,7 @@ from shared.domain.outcome import Delivery, Listener, Outcome
 from shared.domain.policy import App, Gate, Policy, RegistryRule
 from shared.domain.promotion import Promotion, PromotionState, promotion_row
 from shared.domain.record import Record
+from shared.domain.rescan import Rescan, rescan_row
 from shared.domain.rollout import AppRecord, Rollout, RolloutState
 from shared.domain.stable_tag import StableTag, Veto
 from shared.reconcile.engine import controllers
@@ -22,6 +24,7 @@ from shared.sweep.jobs.upstream import TrackedTags
 from tests.simulation.host import App as Basegate
 from tests.simulation.judge import Judge
 from tests.simulation.outside import Group, Outside
+from tests.simulation.scanner import Scanner
 
 _GIVEN_UP = "decision record given up"
 _TAKEN = ("the gate's task passed", "has other digests under")
@@ -30,8 +33,9 @@ _TAKEN = ("the gate's task passed", "has other digests under")
 class Ends:
     """Checks the final state of the world."""
 
-    def __init__(self, app: Basegate, outside: Outside, judge: Judge) -> None:
+    def __init__(self, app: Basegate, outside: Outside, judge: Judge, scanner: Scanner) -> None:
         self._app, self._outside, self._ledger, self._judge = app, outside, outside.ledger, judge
+        self._scanner = scanner
         self._policy: Policy = app.services.policy
 
     def wrong(self) -> Iterator[str]:
@@ -95,6 +99,21 @@ class Ends:
                 yield from self._tracked(gate, tag, content)
         for stored in self._ledger.list(StableTag, gate.name):
             yield from self._stable_tags(gate, stored.record)
+            yield from self._scanned(gate, stored.record)
+
+    def _scanned(self, gate: Gate, stable: StableTag) -> Iterator[str]:
+        """13: what the newest database tells of a promoted image is known, and there is an alarm if that fails."""
+        rule = next((one for one in gate.checks if isinstance(one, ScanCheck)), None)
+        at_risk = AlarmKind.AT_RISK in self._alarms(f"gates/{gate.name}", stable.tag)
+        if at_risk and (rule is None or stable.digest not in self._scanner.vulnerable):
+            yield f"{gate.name}/{stable.tag} is said to be at risk, and is not"
+        if rule is None or stable.digest is None:
+            return
+        known = self._ledger.load(Rescan, gate.name, rescan_row(stable.digest, rule.run_fingerprint))
+        if known is None or known.record.database_built_at != self._scanner.built_at:
+            yield f"{gate.name}/{stable.tag} was not scanned with the newest database: {known and known.record.run}"
+        if stable.digest in self._scanner.vulnerable and not at_risk:
+            yield f"{gate.name}/{stable.tag} is at risk, and there is no alarm"
 
     def _tracked(self, gate: Gate, tag: str, content: Digest) -> Iterator[str]:
         """6: a digest that stayed was observed, examined, and promoted; or there is a valid reason."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from shared.checks.task import TaskCheck
+from shared.checks.task import RunsTask, TaskCheck
 from shared.domain.candidate import VERDICTS, Candidate, CandidateState, attempts_of
 from shared.domain.image import ImageRef
 from shared.domain.observation import Observation
@@ -32,6 +32,7 @@ TagKey = tuple[str, str]
 _FOR_NOTHING = frozenset((CandidateState.SUPERSEDED, CandidateState.RULE_REMOVED))
 _RUNS_A_DAY = 4
 _DAY = 80_000.0
+_RESCANS = "basegate-rescan/"
 _LATE = 60.0
 """A worker that points a tag so long after its claim was paused: another may have the message and the claim by then."""
 
@@ -217,7 +218,7 @@ class Judge:
             self.violated(f"{attempt.id} passed with other checks than those of the rules")
             return
         for rule, check in zip(gate.checks, attempt.checks, strict=True):
-            if not isinstance(rule, TaskCheck):
+            if not isinstance(rule, RunsTask):
                 if (attempt.gate, attempt.row) not in self.approved:
                     self.violated(f"{attempt.id} passed without an approval")
             elif not self._outside.tasks.succeeded(check.registry, check.run_id, rule.task, attempt.digest):
@@ -386,7 +387,7 @@ class Judge:
         owner, now = mark.rpartition("/")[0], self._scheduler.seconds
         recent = [at for at in self._starts[owner] if now - at < _DAY]
         self._starts[owner] = [*recent, now]
-        if "IMAGE" in values and len(recent) >= _RUNS_A_DAY + self.unexpected_starts:
+        if "IMAGE" in values and not mark.startswith(_RESCANS) and len(recent) >= _RUNS_A_DAY + self.unexpected_starts:
             self.violated(f"{owner} is run {len(recent) + 1} times within a day")
         if base := values.get("BASE_IMAGE"):
             target, _, content = base.rpartition("@")

@@ -33,6 +33,7 @@ KINDS = tuple(
     foreign push to a unique tag
     forged
     given up
+    image at risk
     in the middle of a step
     killed container
     listener away for a day

@@ -435,6 +435,7 @@ class TaskRun:
     finished_at: datetime | None = None
     listed_at: datetime | None = None
     pushed: tuple[OutputImage, ...] = ()
+    log: str = ""
 
 
 class Tasks:
@@ -442,6 +443,7 @@ class Tasks:
 
     `bad` are the digests that a task rejects, `broken` is the share of runs that end without a verdict, `hangs` of
     those that end only by their timeout; `ended` is called after a run has succeeded, and pushes what the task pushes.
+    `log_of` is what it has written by then.
     """
 
     def __init__(self, scheduler: Scheduler, random: Random) -> None:
@@ -450,6 +452,7 @@ class Tasks:
         self.bad: set[tuple[str, str]] = set()
         self.broken, self.hangs = 0.0, 0.0
         self.ended: Callable[[TaskRun], None] = lambda run: None
+        self.log_of: Callable[[TaskRun], str] = lambda run: ""
         self._counts: Counter[str] = Counter()
 
     def start(self, registry: RegistryRule, task: str, values: Mapping[str, str], token: str) -> str:
@@ -478,6 +481,7 @@ class Tasks:
         else:
             run.status = RunStatus.SUCCEEDED
             run.listed_at = run.finished_at + timedelta(seconds=self._random.choice((0.0, 0.0, 5.0, 20.0)))
+            run.log = self.log_of(run)
             self.ended(run)
 
     def find(self, registry: RegistryRule, task: str, token: str, since: datetime) -> str | None:
@@ -509,7 +513,7 @@ class Tasks:
         run = self.runs.get((registry.login_server, run_id))
         if run is None:
             raise Rejected(f"there is no run {run_id}")
-        return f"Run ID: {run_id} {run.status}"
+        return run.log or f"Run ID: {run_id} {run.status}"
 
     def raw_log(self, registry: RegistryRule, run_id: str) -> Iterator[bytes]:
         return iter([self.log(registry, run_id, 0).encode()])
@@ -590,7 +594,7 @@ class Containers:
 
 
 class Archive:
-    """Stores names; of the texts only those of decision records, the others are never read here."""
+    """Stores names; of the texts only those of decision records and reports, the others are never read here."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -600,7 +604,7 @@ class Archive:
         if SECRET in text:
             raise LimitError("a secret in the archive")
         self.names.add(name)
-        if name.startswith("decision-records/"):
+        if name.startswith("decision-records/") or name.endswith(".report.json"):
             self.records[name] = text
         return name
 
@@ -609,6 +613,7 @@ class Archive:
 
     def remove(self, place: str) -> None:
         self.names.discard(place)
+        self.records.pop(place, None)
 
     def read(self, place: str) -> str:
         if place not in self.records:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.checks.approval import ApprovalCheck
+from shared.checks.scan import ScanCheck
 from shared.checks.task import TaskCheck
 from shared.domain.policy import (
     App,
@@ -23,20 +24,33 @@ from shared.domain.policy import (
     Source,
 )
 from shared.domain.targets.aci import AciRule
+from shared.findings.model import Severity
+from shared.findings.rules import Condition
 
 PUBLIC, HUB, BASE, TEAM, OTHER = (f"{name}.azurecr.io" for name in ("public", "hub", "base", "team", "other"))
 MAIN_TAG, SECOND_TAG = "15-alpine", "15.14"
 PUSHING_TASK = "import-and-push"
+REPORTING_TASK = "report"
 _SCAN = "scan"
 _REFERRERS: tuple[ReferrerRule, ...] = ("copy", "ignore", "ignore")
 """One gate in three copies what is attached upstream: it is one more work item for each promotion."""
+_RESCAN = ScanCheck(
+    registry="other",
+    task=REPORTING_TASK,
+    timeout="600s",
+    fail_on=(Condition(severity=Severity.HIGH),),
+    rescan="5m",
+)
 
 
 class Rules:
-    """The policies of a schedule, by version number. A process keeps the version that it was started with."""
+    """The policies of a schedule, by version number. A process keeps the version that it was started with.
 
-    def __init__(self, random: Random, *, purges: bool = False) -> None:
-        self._random, self._purges = random, purges
+    With `rescans` most versions of its gates scan, and scan promoted images again.
+    """
+
+    def __init__(self, random: Random, *, purges: bool = False, rescans: bool = False) -> None:
+        self._random, self._purges, self._rescans = random, purges, rescans
         self.versions = [self._first()]
         self.changes = 0
 
@@ -116,7 +130,7 @@ class Rules:
     def _checks(self) -> tuple[CheckRule, ...]:
         first = TaskCheck(registry="base", task="import", timeout="600s")
         scan = TaskCheck(registry="other", task=_SCAN, timeout="600s")
-        return self._random.choice(
+        checks: tuple[CheckRule, ...] = self._random.choice(
             (
                 (first,),
                 (first,),
@@ -127,6 +141,7 @@ class Rules:
                 (scan, ApprovalCheck()),
             )
         )
+        return (*checks, _RESCAN) if self._rescans and self._random.random() < 0.9 else checks
 
     def _apps(self) -> dict[str, App]:
         output: Literal["listed", "by-tag"] = "by-tag" if self._random.random() < 0.2 else "listed"
@@ -211,6 +226,11 @@ class Rules:
         return _with_gate(policy, msgspec.structs.replace(gate, drift=self._random.choice(("report", "repair"))))
 
 
+def scans_again(gate: Gate) -> bool:
+    """Whether a gate scans promoted images again."""
+    return _RESCAN.kind in {check.kind for check in gate.checks}
+
+
 def _registry(name: str, server: str, *, watch: str | None = None, per_minute: int | None = None) -> RegistryRule:
     identifier = f"/subscriptions/0/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/{name}"
     return RegistryRule(
@@ -237,7 +257,7 @@ def _short_names(versions: list[Policy], names: dict[str, str]) -> dict[str, str
 
 
 def _renamed_check(check: CheckRule, names: dict[str, str]) -> CheckRule:
-    if not isinstance(check, TaskCheck):
+    if not isinstance(check, TaskCheck | ScanCheck):
         return check
     server = f"{check.registry.partition('-')[0]}.azurecr.io"
     return msgspec.structs.replace(check, registry=names[server])
@@ -245,7 +265,9 @@ def _renamed_check(check: CheckRule, names: dict[str, str]) -> CheckRule:
 
 def _rename_gate(gate: Gate, short: dict[str, str]) -> Gate:
     checks = [
-        msgspec.structs.replace(check, registry=short[check.registry]) if isinstance(check, TaskCheck) else check
+        msgspec.structs.replace(check, registry=short[check.registry])
+        if isinstance(check, TaskCheck | ScanCheck)
+        else check
         for check in gate.checks
     ]
     return msgspec.structs.replace(

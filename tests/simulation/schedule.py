@@ -12,6 +12,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from shared.domain.alarm import Alarm, AlarmKind
+from shared.domain.stable_tag import StableTag
 from shared.domain.targets.aci import AciRule
 from tests.simulation.actors import Foreigners, Operators, Publishers, lagging
 from tests.simulation.calls import Calls, Chaos, Clock
@@ -19,13 +21,15 @@ from tests.simulation.ends import Ends
 from tests.simulation.host import Host
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.outside import LimitError, Outside
-from tests.simulation.rules import BASE, HUB, OTHER, PUBLIC, TEAM, Rules
+from tests.simulation.rules import BASE, HUB, OTHER, PUBLIC, TEAM, Rules, scans_again
+from tests.simulation.scanner import Scanner
 from tests.simulation.scheduler import Scheduler, TooLong
 from tests.simulation.story import Story
 
 SWEEP_SECONDS = 300.0
 _CALM_HOUR = 12
 CALM_SECONDS = 26 * 3600.0
+_AFTER_THE_DAY = 9000.0
 CALM_CALLS = 60_000
 
 _AIMED = {
@@ -38,6 +42,8 @@ _PLACES = (
     f"tags@{PUBLIC}", f"tags@{HUB}", f"tags@{BASE}", f"registry@{BASE}", f"registry@{TEAM}",
     f"tasks@{BASE}", f"tasks@{OTHER}", f"tasks@{TEAM}",
 )  # fmt: skip
+_RESCANS = 0.015
+"""The share of schedules with rescans, each of which takes a third longer."""
 _SHORT = (60.0, 600.0)
 _LONG = (600.0, 3600.0, 4 * 3600.0)
 
@@ -55,17 +61,20 @@ class Result:
 class Schedule:
     """A world, its actors, and a plan of what happens when."""
 
-    def __init__(self, seed: int, *, recorded: bool = False) -> None:
+    def __init__(self, seed: int, *, recorded: bool = False, rescans: bool = False) -> None:
         self.seed = seed
         self.random = random = Random(seed)
         self.scheduler = scheduler = Scheduler()
         self.story = Story(scheduler, recorded=recorded)
         growth = Random(f"growth {seed}")  # separate, so that the rest of the schedule stays the same
-        self.rules = Rules(random, purges=growth.random() < 0.5)
+        self._learning = Random(f"rescans {seed}")
+        self._rescans = rescans or self._learning.random() < _RESCANS
+        self.rules = Rules(random, purges=growth.random() < 0.5, rescans=self._rescans)
         self.keep = growth.choice((*(timedelta(days=400),) * 4, timedelta(minutes=5), timedelta(minutes=40)))
         self.host = Host(scheduler, self.rules, random, self.story)
         self.outside = Outside(scheduler, random, self.host.deliver)
         self.chaos = Chaos(random)
+        self.scanner = Scanner(scheduler)
         self.calls = Calls(scheduler, self.outside, self.chaos, self.story)
         self.judge = Judge(scheduler, self.outside, self.rules)
         self.publishers = Publishers(self.outside, scheduler, random, self.story)
@@ -99,6 +108,7 @@ class Schedule:
         self.calls.between, self.calls.waiting = self._between, self._aimed
         self.outside.tasks.ended = lambda run: self.publishers.ran(run, self.judge)
         tasks, random = self.outside.tasks, self.random
+        tasks.log_of = self.scanner.log_of
         tasks.broken, tasks.hangs = random.choice((0.0, 0.05, 0.2)), random.choice((0.0, 0.0, 0.05))
         self.outside.registry.copies_fail = random.choice((0.0, 0.0, 0.1))
         self.outside.containers.recreates = random.choice((0.0, 0.05))
@@ -120,6 +130,8 @@ class Schedule:
         if random.random() < 0.02:
             plan(random.random() * length, self.publishers.flood)
         self._plan_acts(length)
+        for _ in range(4 if self._rescans else 0):
+            plan(self._learning.random() * length, self._learn)
         for _ in range(random.choice((0, 1, 1, 2, 3))):
             plan(random.random() * length, self._break_something)
         period = random.choice((1, 2, 3)) * SWEEP_SECONDS
@@ -159,6 +171,17 @@ class Schedule:
             self.scheduler.current = worker
             self.chaos.struck["in the middle of a step"] += 1
             self.scheduler.sleep(self.random.choice((0.0, 0.3, 2.0, 6.0)))
+
+    def _learn(self) -> None:
+        """The database of the scanner changes, for an image that is promoted by a gate that scans again."""
+        gates, known = self.rules.now.gates, self.scanner.vulnerable
+        stables = [one for one in self.outside.ledger.all(StableTag) if one.gate in gates and one.digest]
+        found = [one.digest for one in stables if one.digest and scans_again(gates[one.gate])]
+        if self.host.calm and not known.issuperset(found):
+            found = [content for content in found if content not in known]
+        if found:
+            self.scanner.learn(content := self._learning.choice(found))
+            self.story.tell(f"SCANNER: {content} is {'' if content in known else 'not '}vulnerable")
 
     def _change_rules(self) -> None:
         changed = self.rules.change()
@@ -208,7 +231,7 @@ class Schedule:
         while not right and self.scheduler.seconds - begun < CALM_SECONDS and self.calls.made - calls < CALM_CALLS:
             round_number += 1
             self.host.sweep()
-            self._run_until(self.scheduler.seconds + self._step(round_number))
+            self._run_until(self.scheduler.seconds + self._step(round_number, self.scheduler.seconds - begun))
             if self.judge.violations:
                 return
             self.operators.approve_all()
@@ -218,7 +241,7 @@ class Schedule:
             self.judge.violated(f"the final state is wrong: {one}")
 
     def _wrong(self) -> Iterator[str]:
-        return Ends(self.host.app(), self.outside, self.judge).wrong()
+        return Ends(self.host.app(), self.outside, self.judge, self.scanner).wrong()
 
     def _calm_down(self) -> None:
         self.story.tell("CALM: no more faults")
@@ -227,13 +250,18 @@ class Schedule:
         self.host.queue_away_until = 0.0
         self._aimed.clear()
         self.rules.settle()
+        if self._rescans:
+            self._learn()
         self.outside.tags.lag.clear()
         self.outside.tasks.broken = self.outside.tasks.hangs = 0.0
         self.outside.registry.copies_fail = self.outside.containers.recreates = 0.0
 
-    def _step(self, round_number: int) -> float:
-        """The seconds between sweeps: five minutes for an hour, then longer, for what waits for a day."""
-        return SWEEP_SECONDS if round_number < _CALM_HOUR else 24 * SWEEP_SECONDS
+    def _step(self, round_number: int, passed: float) -> float:
+        """The seconds between sweeps: five minutes for an hour, then longer, for what waits for a day; and five minutes
+        again after it, for what follows from that.
+        """
+        waits = round_number >= _CALM_HOUR and passed < CALM_SECONDS - _AFTER_THE_DAY
+        return 24 * SWEEP_SECONDS if waits else SWEEP_SECONDS
 
     def _run_until(self, end: float) -> None:
         scheduler = self.scheduler
@@ -249,6 +277,8 @@ class Schedule:
             counts.update(part)
         counts.update({f"operator: {verb}": n for verb, n in self.operators.done.items()})
         counts["outcome refused"] = self.outside.webhook.rejections
+        alarms = self.outside.ledger.all(Alarm) if self._rescans else ()
+        counts["image at risk"] = sum(one.kind is AlarmKind.AT_RISK for one in alarms)
         counts["purged"] = self.outside.ledger.purged
         counts["stale answer of a replica"] = self.outside.tags.stale
         counts.update({"# outside calls": self.calls.made, "# workers": self.host.most_at_once, "# schedules": 1})

@@ -27,9 +27,11 @@ from shared.reconcile.listeners import ListenerController
 from shared.reconcile.promotions import PromotionController
 from shared.records.outbox import Outbox
 from shared.sweep.jobs import purge
+from shared.sweep.jobs.at_risk import PromotedImages
 from shared.sweep.jobs.left_over import LeftOvers
 from shared.sweep.jobs.purge import GatePurgeJob
 from shared.sweep.jobs.released import ReleasedJob
+from shared.sweep.jobs.rescan import RescanJob
 from tests.simulation.schedule import Schedule
 
 SCHEDULES = 400
@@ -184,6 +186,33 @@ def sign_what_is_attached_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def copy_no_referrers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UpstreamReferrers, "copy", lambda self, *_: Copied())
+
+
+def see_no_risk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RescanJob, "_judge", lambda self, run, stored, known, exceptions: iter(()))
+
+
+def scan_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RescanJob, "_start_first", lambda self, run, known, wanted: None)
+
+
+def judge_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = PromotedImages.judged
+
+    def once(self: Any, stable: Any, known: Any, exceptions: Any) -> Any:
+        return stable.current_scan or judged(self, stable, known, exceptions)
+
+    monkeypatch.setattr(PromotedImages, "judged", once)
+
+
+@pytest.mark.parametrize("plant", [see_no_risk, scan_nothing_again, judge_once])
+def test_a_fault_of_rescans_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    logging.disable(logging.CRITICAL)
+    try:
+        assert any(Schedule(seed, rescans=True).play().violations for seed in range(SCHEDULES))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize(
