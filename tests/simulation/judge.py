@@ -73,7 +73,6 @@ class Judge:
         self.ending: Counter[tuple[str, tuple[str, str]]] = Counter()
         self.operations: Counter[str] = Counter()
         self.approved: set[tuple[str, str]] = set()
-        self.unexpected_starts = 0
         self.settled: dict[str, float] = {}
         self.attached: set[str] = set()
         """The decision records that promotions name, or named before they were purged."""
@@ -385,13 +384,26 @@ class Judge:
             self.violated(f"a second run of {task} is started for {mark}")
         self._marks.add(mark)
         owner, now = mark.rpartition("/")[0], self._scheduler.seconds
-        recent = [at for at in self._starts[owner] if now - at < _DAY]
-        self._starts[owner] = [*recent, now]
-        if "IMAGE" in values and not mark.startswith(_RESCANS) and len(recent) >= _RUNS_A_DAY + self.unexpected_starts:
-            self.violated(f"{owner} is run {len(recent) + 1} times within a day")
+        if "IMAGE" in values and self._is_claimed(mark):
+            self._starts[owner] = recent = [*(at for at in self._starts[owner] if now - at < _DAY), now]
+            if len(recent) > _RUNS_A_DAY:
+                self.violated(f"{owner} is run {len(recent)} times within a day")
         if base := values.get("BASE_IMAGE"):
             target, _, content = base.rpartition("@")
             self._against_veto(f"{owner} is built on", target, content, None)
+
+    def _is_claimed(self, mark: str) -> bool:
+        """Whether a run is one of a candidate, by a worker that has the check.
+
+        One that was paused between its claim and the start, while another released the claim, starts a run that nobody
+        waits for, and harms nothing.
+        """
+        if mark.startswith(_RESCANS):
+            return False
+        _, gate, row, index, nonce = mark.split("/")
+        stored = self._outside.ledger.load(Candidate, gate, row)
+        checks = stored.record.checks if stored else ()
+        return int(index) < len(checks) and checks[int(index)].nonce == nonce
 
     def _put(self, image: BuiltImage) -> None:
         """2 and 7 of apps: a deployed image was built by the app's task, and not on a vetoed base."""

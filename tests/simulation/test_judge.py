@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from shared.attestation.envelope import payload_of
-from shared.domain.candidate import CandidateState, Verdict
+from shared.domain.candidate import Candidate, CandidateState, Verdict
 from shared.domain.errors import Retry
 from shared.domain.observation import Observation
 from shared.domain.stable_tag import Hold
@@ -107,6 +107,13 @@ def mark_all_runs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         candidates, "_mark", lambda candidate, index: f"basegate/{candidate.gate}/{candidate.row}/{index}/x"
     )
+
+
+def forget_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgotten(self: CandidateController, candidate: Candidate, index: int, *rest: object) -> Candidate:
+        return candidate.with_check_record(index, candidate.checks[index].unclaimed())
+
+    monkeypatch.setattr(CandidateController, "_begun", forgotten)
 
 
 def change_what_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +235,7 @@ def test_a_fault_of_rescans_is_found(plant: Plant, monkeypatch: pytest.MonkeyPat
         skip_approval,
         lock_nothing,
         mark_all_runs_alike,
+        forget_what_was_started,
         change_what_is_settled,
         send_once,
         send_out_of_order,
