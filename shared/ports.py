@@ -378,11 +378,15 @@ class TagPush(msgspec.Struct, frozen=True):
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """What is attached to an image: one file of a media type, which is that of the artifact too."""
+    """What is attached to an image: one file of a media type, which is that of the artifact, too, if it has no
+    `artifact_type`. `file_name` is for clients that download it.
+    """
 
     media_type: str
     content: bytes
     annotations: Mapping[str, str] = {}
+    artifact_type: str = ""
+    file_name: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

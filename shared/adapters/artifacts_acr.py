@@ -42,7 +42,7 @@ def attach(client: ContainerRegistryClient, repository: str, subject: Digest, ar
         media_type=OCI_MANIFEST,
         content=manifest({"mediaType": media_type, "digest": subject, "size": len(body)}, artifact),
         subject=subject,
-        artifact_type=artifact.media_type,
+        artifact_type=artifact.artifact_type or artifact.media_type,
         annotations=artifact.annotations,
     )
     for blob in (_EMPTY, artifact.content):  # 2
@@ -72,13 +72,16 @@ def put(client: ContainerRegistryClient, repository: str, made: Manifest, tag: s
 
 
 def manifest(subject: dict[str, Any], artifact: Artifact) -> bytes:
-    """The manifest of an artifact."""
+    """The manifest of an artifact; its file has a name where `oras pull` is to write it."""
+    layer = _descriptor(artifact.media_type, artifact.content)
+    if artifact.file_name:
+        layer["annotations"] = {"org.opencontainers.image.title": artifact.file_name}
     made = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "artifactType": artifact.media_type,
+        "artifactType": artifact.artifact_type or artifact.media_type,
         "config": _descriptor(_EMPTY_TYPE, _EMPTY),
-        "layers": [_descriptor(artifact.media_type, artifact.content)],
+        "layers": [layer],
         "subject": subject,
         "annotations": dict(artifact.annotations),
     }

@@ -12,16 +12,15 @@ https://slsa.dev/spec/v1.0/verification_summary
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from shared.domain.candidate import Candidate, CheckRecord, Verdict
-from shared.domain.image import Digest, ImageRef
+from shared.domain.image import Digest, ImageRef, purl
 from shared.domain.policy import Gate
 from shared.domain.promotion import Promotion
 
@@ -29,6 +28,17 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 SUMMARY_TYPE = "https://slsa.dev/verification_summary/v1"
 DECISION_TYPE = "urn:basegate:promotion-decision:v1"
 """The type of our own predicate. A predicate type is a URI that need not resolve."""
+
+DOCUMENT_TYPES = {
+    "sarif": "application/sarif+json",
+    "cyclonedx": "application/vnd.basegate.cyclonedx-vdr+json",
+}
+"""The documents that are attached to the image beside a decision: their names as evidence, and their artifact types.
+
+That of CycloneDX is one of our own: the document names the packages with findings alone, and a reader that looks for
+the SBOM of an image under the type of the format, such as Trivy, would take it for that.
+Source: https://github.com/aquasecurity/trivy/blob/main/pkg/fanal/artifact/image/remote_sbom.go
+"""
 
 _LEVEL_PREFIX = "BASEGATE-CHECK-"
 _UNEVALUATED = "SLSA_BUILD_LEVEL_UNEVALUATED"
@@ -90,7 +100,10 @@ class Summary(_Part, frozen=True, kw_only=True):
 
 
 class Evidence(_Part, frozen=True, kw_only=True):
-    """A piece of evidence: what it is (`log`, `report`), where the app keeps it, and the hash of its bytes."""
+    """A piece of evidence: what it is (`log`, `report`), where the app keeps it, and the hash of its bytes.
+
+    A document that is attached to the image (`DOCUMENT_TYPES`) has its hash only.
+    """
 
     name: str
     uri: str = ""
@@ -235,11 +248,10 @@ def evidence_of(name: str, uri: str, content: bytes) -> Evidence:
     return Evidence(name=name, uri=uri, digest={"sha256": _sha256(content)})
 
 
-def purl(image: ImageRef, tag: str) -> str:
-    """The package URL of an image: https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md."""
-    name = image.repository.rpartition("/")[2]
-    where = quote(f"{image.login_server}/{image.repository}", safe="/")
-    return f"pkg:oci/{name}@{quote(image.digest, safe='')}?repository_url={where}&tag={quote(tag, safe='')}"
+def documents_of(decision: Decision) -> Iterator[Evidence]:
+    """The evidence of a decision that is attached to its image as a document."""
+    evidence = (piece for check in decision.checks for piece in check.evidence)
+    return (piece for piece in evidence if piece.name in DOCUMENT_TYPES and piece.digest)
 
 
 def _summary(promotion: Promotion, candidate: Candidate, facts: Facts, policy: Policy) -> Summary:

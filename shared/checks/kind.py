@@ -1,7 +1,7 @@
 """The interface of every kind of check: the rest of the app knows checks only by it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
@@ -11,8 +11,9 @@ from shared.attestation.statement import CheckFacts, evidence_of
 from shared.attestation.statement import Evidence as StatedEvidence
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, Verdict
 from shared.domain.errors import Rejected
+from shared.domain.image import ImageRef
 from shared.domain.policy import CheckRule
-from shared.ports import Services
+from shared.ports import Artifact, Services
 
 R = TypeVar("R", bound=CheckRule)
 
@@ -101,10 +102,18 @@ class CheckKind(ABC, Generic[R]):
         """Why the verdict of this person is refused; "" if it is accepted."""
         return ""
 
-    def facts(self, check: CheckRecord) -> CheckFacts:
+    def documents(self, check: CheckRecord, image: ImageRef) -> Mapping[str, Artifact]:
+        """What is attached to the promoted image beside the decision record: by name, of those in `DOCUMENT_TYPES`.
+
+        They depend on the record of the check and its evidence alone, so that they can be made again. There are none
+        if the archive has lost the evidence.
+        """
+        return {}
+
+    def facts(self, check: CheckRecord, image: ImageRef) -> CheckFacts:
         """What a decision record says of a check with a verdict: its evidence by hash, and what only this kind knows.
 
-        Evidence that the archive has lost is named without its hash.
+        Evidence that the archive has lost is named without its hash. `documents` are evidence, too.
         """
         place = check.evidence.log_blob
         if not place:

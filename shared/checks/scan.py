@@ -5,14 +5,14 @@ there is no verdict, whatever the reason: `unknown`, and the scan is run again.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import asdict, replace
 
-from shared.attestation.statement import CheckFacts, Scanner, UsedException, evidence_of
+from shared.attestation.statement import DOCUMENT_TYPES, CheckFacts, Scanner, UsedException, evidence_of
 from shared.attestation.statement import Evidence as StatedEvidence
 from shared.checks.approval import TWO_PERSONS_NEED_NAMES
 from shared.checks.kind import CheckResult
@@ -20,9 +20,10 @@ from shared.checks.task import RunsTask, TaskRunKind, telling_line
 from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict
 from shared.domain.errors import Gone, Malformed, NotFound, Rejected
 from shared.domain.exception import ExceptionGrant, StoredException
-from shared.domain.image import short
+from shared.domain.image import ImageRef, short
 from shared.domain.policy import Duration, ExceptionRule, Name, Policy, TaskName, Values, fingerprint_of
 from shared.domain.stable_tag import StableTag
+from shared.findings.documents import documents
 from shared.findings.exceptions import is_active, is_in_scope
 from shared.findings.formats import FORMATS
 from shared.findings.frame import FrameReader, without_frames
@@ -31,7 +32,7 @@ from shared.findings.model import BrokenReport, Report
 from shared.findings.platforms import Scanned, platforms_of, scanned_of, warning
 from shared.findings.read import read_report
 from shared.findings.rules import ScanRules
-from shared.ports import Ledger, Run, RunStatus
+from shared.ports import Artifact, Ledger, Run, RunStatus
 
 MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
 """How large a manifest may be: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests"""
@@ -73,6 +74,11 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
         if self.two_persons and not signs_in:
             yield "two_persons", TWO_PERSONS_NEED_NAMES
 
+
+_MEDIA_TYPES = {"sarif": "application/sarif+json", "cyclonedx": "application/vnd.cyclonedx+json"}
+"""Of the documents that are attached to an image: https://www.iana.org/assignments/media-types/media-types.xhtml."""
+
+_FILE_NAMES = {"sarif": "scan.sarif.json", "cyclonedx": "scan.cdx.json"}
 
 _EXCEPTIONS = 20
 """How many of the exceptions that a verdict depends on are recorded; the others are counted."""
@@ -194,9 +200,28 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         """The exceptions of the rules, and those that were granted at a gate."""
         return [*self._services.policy.exceptions, *granted_at(self._services.ledger, gate)]
 
-    def facts(self, check: CheckRecord) -> CheckFacts:
+    def documents(self, check: CheckRecord, image: ImageRef) -> dict[str, Artifact]:
+        """Its report as SARIF and CycloneDX. Ratify takes its age from the annotation."""
+        report, summary = self._stored(check), check.evidence.scan
+        if report is None or summary is None:
+            return {}
+        report = replace(report, subject=replace(report.subject, platform=summary.platform))
+        used, at = (ExceptionRule(**asdict(one)) for one in summary.exceptions), check.finished_at
+        annotations = {"org.opencontainers.image.created": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"} if at else {}
+        return {
+            name: Artifact(
+                media_type=_MEDIA_TYPES[name],
+                content=content,
+                annotations=annotations,
+                artifact_type=DOCUMENT_TYPES[name],
+                file_name=_FILE_NAMES[name],
+            )
+            for name, content in documents(report, used, image, at).items()
+        }
+
+    def facts(self, check: CheckRecord, image: ImageRef) -> CheckFacts:
         """Its scanner, the exceptions that its verdict depends on, and its report, beside the log."""
-        facts, summary = super().facts(check), check.evidence.scan
+        facts, summary = super().facts(check, image), check.evidence.scan
         if summary is None:
             return facts
         place = check.evidence.report_blob
@@ -204,9 +229,10 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             report = evidence_of("report", place, self._services.archive.read(place).encode())
         except Rejected:
             report = StatedEvidence(name="report", uri=place)
+        attached = (evidence_of(name, "", one.content) for name, one in self.documents(check, image).items())
         return replace(
             facts,
-            evidence=(*facts.evidence, report),
+            evidence=(*facts.evidence, report, *attached),
             scanner=Scanner(
                 name=summary.scanner,
                 version=summary.scanner_version,

@@ -7,6 +7,7 @@ Grammar: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#p
 
 import re
 from typing import NewType
+from urllib.parse import quote
 
 import msgspec
 
@@ -71,6 +72,13 @@ class ImageRef(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.login_server}/{self.repository}@{self.digest}"
+
+
+def purl(image: ImageRef, tag: str = "") -> str:
+    """The package URL of an image: https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md."""
+    name, where = image.repository.rpartition("/")[2], quote(f"{image.login_server}/{image.repository}", safe="/")
+    tagged = f"&tag={quote(tag, safe='')}" if tag else ""
+    return f"pkg:oci/{name}@{quote(image.digest, safe='')}?repository_url={where}{tagged}"
 
 
 def _matched(pattern: re.Pattern[str], text: object, field: str, what: str) -> str:

@@ -32,6 +32,9 @@ from shared.findings.vex import Statement, newest
 CLOCK_SKEW = timedelta(days=1)
 """How far in the future a time may be before it is not believed."""
 
+BY_SCANNER = "suppressed in the report"
+"""Why a finding does not fail that the scanner was told to ignore."""
+
 _NAMED_FINDINGS = 3
 """How many findings a reason names."""
 
@@ -154,6 +157,20 @@ def _keys(finding: Finding) -> Iterator[str]:
     purl = parse_purl(finding.package.purl)
     package = purl.identity if purl else finding.package.name.casefold()
     return (f"{name} {package}" for name in finding.ids)
+
+
+def covers(report: Report, judgement: Judgement) -> Iterator[tuple[Finding, str]]:
+    """The findings of a report, each with why it does not fail, in words; "" if it fails, or matches no condition."""
+    judged = {id(one.finding): one for one in judgement.findings}
+    for finding in report.findings:
+        yield finding, _covered_by(finding, judged.get(id(finding)))
+
+
+def _covered_by(finding: Finding, judged: JudgedFinding | None) -> str:
+    by_scanner = BY_SCANNER if finding.suppressed else ""
+    if judged is None:
+        return by_scanner
+    return "" if judged.outcome is Outcome.FAILS else judged.covered_by or by_scanner or judged.outcome.value
 
 
 # What becomes of a finding.

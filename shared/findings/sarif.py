@@ -1,13 +1,13 @@
 """Writes a judged report as SARIF 2.1.0, as code scanning of GitHub and Azure DevOps reads it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
 
-from shared.findings.judge import JudgedFinding, Judgement, Outcome
-from shared.findings.model import Finding, Licence, Report, Secret, Severity
+from shared.findings.judge import BY_SCANNER, Judgement, covers
+from shared.findings.model import Finding, Licence, Report, Secret, Severity, Subject
 
 _LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning"}
 _SCORES = {Severity.CRITICAL: 9.5, Severity.HIGH: 8.0, Severity.MEDIUM: 5.5, Severity.LOW: 2.0}
@@ -15,8 +15,6 @@ _SCORES = {Severity.CRITICAL: 9.5, Severity.HIGH: 8.0, Severity.MEDIUM: 5.5, Sev
 
 Source: https://docs.github.com/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
 """
-
-_BY_SCANNER = "suppressed in the report"
 
 
 class _Rule(Struct, kw_only=True):
@@ -45,7 +43,12 @@ class _Rule(Struct, kw_only=True):
         properties: dict[str, Any] = {"tags": ["security", self.kind, self.severity.value]}
         if self.score is not None:
             properties["security-severity"] = f"{self.score:.1f}"
-        rule = {"id": self.id, "shortDescription": {"text": self.title or self.id}, "properties": properties}
+        rule = {
+            "id": self.id,
+            "shortDescription": {"text": self.title or self.id},
+            "help": {"text": f"Severity: {self.severity.value}"},  # where Ratify reads it, as Trivy and Grype write it
+            "properties": properties,
+        }
         if self.name:
             rule["name"] = self.name
         if self.url.startswith(("https://", "http://")):
@@ -69,45 +72,45 @@ class _Rules:
         return [rule.written() for rule in self._rules.values()]
 
 
-def sarif_of(report: Report, judgement: Judgement) -> dict[str, Any]:
+def sarif_of(report: Report, judgement: Judgement, left_out: int = 0) -> dict[str, Any]:
     """The SARIF log of a report: a result for each vulnerability in a package, secret and denied licence.
 
     A finding that matches a condition but does not fail is suppressed, with what covers it; so is what the scanner was
-    told to ignore. Licences that no rule denies are left out: every package has one.
+    told to ignore. Licences that no rule denies are left out: every package has one. `left_out` is the number of
+    findings that the log says to be missing. Which image it is about stands where Trivy writes that.
     Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
     """
     rules = _Rules()
     results = [
-        *_vulnerabilities(report.findings, judgement.findings, rules),
+        *_vulnerabilities(report, judgement, rules),
         *(_licence(one, rules) for one in judgement.licences),
         *(_secret(one, rules) for one in report.secrets),
     ]
     driver: dict[str, Any] = {"name": report.scanner.name or "unknown scanner", "rules": rules.written()}
     if report.scanner.version:
         driver["version"] = report.scanner.version
-    return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
-    }
+    run: dict[str, Any] = {"tool": {"driver": driver}, "results": results}
+    if subject := _subject(report.subject):
+        run["properties"] = subject
+    if left_out:
+        note = {
+            "level": "warning",
+            "message": {"text": f"{left_out} further findings are left out: the log is limited"},
+        }
+        run["invocations"] = [{"executionSuccessful": True, "toolExecutionNotifications": [note]}]
+    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
 
 
-def _vulnerabilities(
-    findings: Sequence[Finding], judged: Sequence[JudgedFinding], rules: _Rules
-) -> Iterator[dict[str, Any]]:
-    by_finding = {id(one.finding): one for one in judged}
-    for finding in findings:
+def _subject(subject: Subject) -> dict[str, Any]:
+    named = {"imageName": subject.name, "repoDigests": list(subject.digests), "platform": subject.platform}
+    return {key: value for key, value in named.items() if value}
+
+
+def _vulnerabilities(report: Report, judgement: Judgement, rules: _Rules) -> Iterator[dict[str, Any]]:
+    for finding, why in covers(report, judgement):
         rule = rules.of("vulnerability", finding.vulnerability, title=finding.title, url=finding.url)
         rule.rate(finding.severity, finding.cvss)
-        yield _vulnerability(finding, rule, _covered_by(finding, by_finding.get(id(finding))))
-
-
-def _covered_by(finding: Finding, judged: JudgedFinding | None) -> str:
-    """Why it is suppressed; "" if it is not."""
-    by_scanner = _BY_SCANNER if finding.suppressed else ""
-    if judged is None:
-        return by_scanner
-    return "" if judged.outcome is Outcome.FAILS else judged.covered_by or by_scanner or judged.outcome.value
+        yield _vulnerability(finding, rule, why)
 
 
 def _vulnerability(finding: Finding, rule: _Rule, why: str) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def _secret(secret: Secret, rules: _Rules) -> dict[str, Any]:
     """A secret, never what is secret of it; its rule has the name of Trivy's."""
     rule = rules.of("secret", secret.rule, name="Secret", title=secret.title)
     rule.rate(secret.severity)
-    why = _BY_SCANNER if secret.suppressed else ""
+    why = BY_SCANNER if secret.suppressed else ""
     return _result(rule, secret.severity, f"{secret.title or secret.rule} in {secret.path}", secret.path, why)
 
 

@@ -1,13 +1,23 @@
 """Decision records: made of the ledger's records, signed, archived, and attached to the promoted image."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from shared import VERSION
-from shared.attestation.envelope import Unproven, bundle, envelope_of, key_id, predicate_type_of
-from shared.attestation.statement import CheckFacts, Facts, Verifier, rules_digest, statements
+from shared.attestation.envelope import Unproven, bundle, envelope_of, key_id, payload_of, predicate_type_of
+from shared.attestation.statement import (
+    DECISION_TYPE,
+    CheckFacts,
+    Decision,
+    Facts,
+    Statement,
+    Verifier,
+    documents_of,
+    rules_digest,
+    statements,
+)
 from shared.domain.candidate import Candidate
 from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE, pae
 from shared.domain.errors import Rejected
@@ -47,32 +57,47 @@ class DecisionRecords:
         except (Rejected, Unproven, msgspec.MsgspecError):
             return []
 
-    def attach(self, promotion: Promotion, gate: Gate, bundles: Sequence[bytes]) -> tuple[Digest, ...]:
-        """Attach bundles to the promoted image; returns the digests of what is attached.
+    def image(self, promotion: Promotion, gate: Gate) -> ImageRef:
+        """The promoted image."""
+        server = self._services.registry_rule(gate.promote.registry).login_server
+        return ImageRef(server, parse_repository(gate.promote.repository), promotion.digest)
+
+    def attach(
+        self, promotion: Promotion, gate: Gate, bundles: Sequence[bytes], documents: Iterable[Artifact] = ()
+    ) -> tuple[Digest, ...]:
+        """Attach bundles, and documents that they name, to the promoted image; returns the digests of what is attached.
 
         Raises:
             Gone: the image does not exist any more.
         """
         target, repository = self._services.registry_rule(gate.promote.registry), gate.promote.repository
         registry, digest = self._services.registry, promotion.digest
-        attached = tuple(registry.attach(target, repository, digest, _referrer(one)) for one in bundles)
+        attached = [registry.attach(target, repository, digest, _referrer(one)) for one in bundles]
         for one in bundles:
             registry.add_layer(target, repository, attestations_tag(digest), _layer(one))
-        return attached
+        attached += (registry.attach(target, repository, digest, one) for one in documents)
+        return tuple(attached)
 
     def _signed(self, statement: bytes, signer: Signer) -> bytes:
         signature = signer.sign(hashlib.sha256(pae(statement)).digest())
         return bundle(statement, signature.value, key_id(signature.public_key))
 
     def _facts(self, promotion: Promotion, gate: Gate, checks: Mapping[int, CheckFacts]) -> Facts:
-        server, url = self._services.registry_rule(gate.promote.registry).login_server, self._services.url
+        url = self._services.url
         return Facts(
-            target=ImageRef(server, parse_repository(gate.promote.repository), promotion.digest),
+            target=self.image(promotion, gate),
             verifier=Verifier(id=url or "urn:basegate", version={"basegate": VERSION}),
             policy_uri=f"{url}/api/v1/gates/{gate.name}" if url else f"urn:basegate:gate:{gate.name}",
             rules=rules_digest(gate) if gate.fingerprint == promotion.fingerprint else "",
             checks=checks,
         )
+
+
+def documents_in(bundles: Iterable[bytes]) -> dict[str, str]:
+    """The names of the documents that a decision of our own says to be attached beside it, by their digests."""
+    decisions = (payload_of(one) for one in bundles if predicate_type_of(one) == DECISION_TYPE)
+    read = (msgspec.json.decode(one, type=Statement[Decision]).predicate for one in decisions)
+    return {f"sha256:{piece.digest['sha256']}": piece.name for one in read for piece in documents_of(one)}
 
 
 def attestations_tag(digest: Digest) -> str:

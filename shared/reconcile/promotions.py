@@ -1,6 +1,7 @@
 """The controller of promotions: from the verdict on a digest to the rollouts of the apps on its stable tag."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
@@ -41,8 +42,8 @@ from shared.domain.retention import LeftOver
 from shared.domain.stable_tag import Claim, StableTag
 from shared.intake.observe import Observer, Trigger
 from shared.intake.upstreams import Upstreams
-from shared.ports import SAVE_TRIES, Change, RunStatus, Services, Stored, last, newest_promotions, removal
-from shared.promotion.decision_records import DecisionRecords
+from shared.ports import SAVE_TRIES, Artifact, Change, RunStatus, Services, Stored, last, newest_promotions, removal
+from shared.promotion.decision_records import DecisionRecords, documents_in
 from shared.promotion.referrers import Ask, UpstreamReferrers, not_copied
 from shared.promotion.stable_tags import StableTags, target_of
 from shared.promotion.vetoes import Vetoes
@@ -561,7 +562,8 @@ class PromotionController(Controller[Promotion]):
         if stored is None:
             return self._unrecorded(promotion, "its attempt is not in the ledger any more")
         kinds = check_kinds(self._services)
-        checks = {i: kinds[one.kind].facts(one) for i, one in enumerate(stored.record.checks) if one.kind in kinds}
+        known = [(i, one) for i, one in enumerate(stored.record.checks) if one.kind in kinds]
+        checks = {i: kinds[one.kind].facts(one, self._records.image(promotion, gate)) for i, one in known}
         place = self._records.sign(promotion, stored.record, gate, checks, signer)
         signed = replace(promotion, signed_record=place)
         return signed.noting(self._services.clock.now(), "decision record signed", place)
@@ -569,7 +571,7 @@ class PromotionController(Controller[Promotion]):
     def _attach_record(self, step: Step[Promotion], gate: Gate) -> Promotion:
         """Attach the archived record to the image, unless the image is gone: then it is promoted, and signed, again.
 
-        What the archive has lost is signed again.
+        What the archive has lost is signed again. The documents that the record names are made, and attached, too.
         """
         if why := self._moved_elsewhere(step.record, gate):
             return self._unrecorded(step.record, why)
@@ -577,13 +579,30 @@ class PromotionController(Controller[Promotion]):
         if not bundles:
             lost = replace(step.record, signed_record="")
             return lost.noting(self._services.clock.now(), "decision record lost", step.record.signed_record)
+        named = documents_in(bundles)
+        documents = self._documents(step.record, gate, named)
         try:
-            attached = self._records.attach(step.record, gate, bundles)
+            attached = self._records.attach(step.record, gate, bundles, documents.values())
         except Gone as gone:
             return self._unrecorded(step.record, gone.problem)
-        done = replace(step.record, record_due=False, attached=attached)
-        names = ", ".join(map(short, attached))
-        return done.noting(self._services.clock.now(), "decision record attached", names)
+        now, done = self._services.clock.now(), replace(step.record, record_due=False, attached=attached)
+        done = done.noting(now, "decision record attached", ", ".join(map(short, attached)))
+        missing = ", ".join(name for digest, name in named.items() if digest not in documents)
+        if not missing:
+            return done
+        why = f"{missing}: what the record names cannot be made again from what is kept of the scan"
+        return done.noting(now, "report of the scan not attached", why)
+
+    def _documents(self, promotion: Promotion, gate: Gate, named: Collection[str]) -> dict[str, Artifact]:
+        """The documents about its attempt that its decision record names, by their digests."""
+        stored = self._services.ledger.load(Candidate, promotion.gate, promotion.candidate) if named else None
+        if stored is None:
+            return {}
+        kinds, image = check_kinds(self._services), self._records.image(promotion, gate)
+        known = [check for check in stored.record.checks if check.kind in kinds]
+        made = (one for check in known for one in kinds[check.kind].documents(check, image).values())
+        digested = ((f"sha256:{hashlib.sha256(one.content).hexdigest()}", one) for one in made)
+        return {digest: one for digest, one in digested if digest in named}
 
     def _moved_elsewhere(self, promotion: Promotion, gate: Gate) -> str:
         """That the gate promotes into another repository by now, where the image is not; else ""."""

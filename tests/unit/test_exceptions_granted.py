@@ -13,6 +13,7 @@ from shared.attestation.envelope import load_keys
 from shared.attestation.proof import proof
 from shared.domain.alarm import AlarmKind
 from shared.domain.candidate import CandidateState
+from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed, NotFound, Refused, Retry
 from shared.domain.exception import ExceptionGrant
 from shared.operations import Plan, Who
@@ -281,9 +282,11 @@ def test_the_decision_record_names_the_scanner_and_who_accepted_what_until_when(
     world.restart()
     granted(world)
     keys, attached = load_keys(signer.public_key), world.registry.attached[GREEN]
-    (decision,) = (one.decision for one in (proof(found.content, keys, GREEN) for found in attached) if one.decision)
+    bundles = [found.content for found in attached if found.media_type == BUNDLE_TYPE]
+    (decision,) = (one.decision for one in (proof(content, keys, GREEN) for content in bundles) if one.decision)
     (check,) = decision.checks
     (used,) = check.exceptions
     assert (used.vulnerability, used.author, used.until) == ("CVE-2026-1", "ada, granted by bob", "2026-06-30")
-    assert [(one.name, bool(one.digest)) for one in check.evidence] == [("log", True), ("report", True)]
+    assert [one.name for one in check.evidence] == ["log", "report", "sarif", "cyclonedx"]
+    assert all(one.digest for one in check.evidence)
     assert check.scanner is not None

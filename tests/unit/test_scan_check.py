@@ -248,7 +248,7 @@ def test_of_many_exceptions_the_record_names_twenty_and_counts_the_others() -> N
     push(world)
     used = summary(world)
     assert (len(used.exceptions), used.more_exceptions, used.covered, world.stable_tag()) == (20, 5, 25, GREEN)
-    facts = check_kinds(world.services)["scan"].facts(world.candidate(GREEN).checks[0])
+    facts = check_kinds(world.services)["scan"].facts(world.candidate(GREEN).checks[0], world.candidate(GREEN).image)
     assert (len(facts.exceptions), facts.more_exceptions) == (20, 5)
 
 

@@ -160,7 +160,7 @@ def test_the_evidence_the_page_and_the_decision_name_what_was_scanned_and_what_w
     assert world.stable_tag() == GREEN
     assert ScanFindings(world.services).of_candidate(world.candidate(GREEN).id).warnings == (text,)
     (check,) = world.candidate(GREEN).checks
-    stated = check_kinds(world.services)["scan"].facts(check).scanner
+    stated = check_kinds(world.services)["scan"].facts(check, world.candidate(GREEN).image).scanner
     assert stated == Scanner(name="Trivy", platform="linux/amd64", unscanned=("linux/arm64/v8",))
 
 

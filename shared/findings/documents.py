@@ -1,0 +1,72 @@
+"""The documents about a scan that are attached to a promoted image: its findings as SARIF and as CycloneDX. Pure.
+
+They depend on what is kept of the scan alone, the report and the exceptions that its verdict depends on: made again,
+they have the same bytes. What the rules of a gate say of a finding is not in them.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from shared.domain.candidate import Verdict
+from shared.domain.image import ImageRef
+from shared.domain.policy import ExceptionRule
+from shared.findings.cyclonedx import cyclonedx_of
+from shared.findings.exceptions import is_about
+from shared.findings.judge import JudgedFinding, Judgement, Outcome
+from shared.findings.model import Finding, Report
+from shared.findings.sarif import sarif_of
+
+LIMIT_FINDINGS = 5_000
+LIMIT_BYTES = 8 * 1024 * 1024
+"""The maximum size of a document: the least severe findings beyond it, or beyond that number, are left out and counted.
+A gate copies no larger file of a referrer, so what one gate attaches is copied by the next.
+"""
+
+
+def documents(
+    report: Report, exceptions: Iterable[ExceptionRule], image: ImageRef, scanned_at: datetime | None
+) -> dict[str, bytes]:
+    """The documents by the names that a decision record has for them: `sarif`, `cyclonedx`."""
+    subject = replace(report.subject, name=str(image), digests=(image.digest,))
+    about, judgement = replace(report, subject=subject), _accepted(report, tuple(exceptions))
+
+    def cyclonedx(part: Report, left_out: int) -> dict[str, Any]:
+        return cyclonedx_of(part, judgement, image, scanned_at, left_out)
+
+    return {
+        "sarif": _written(about, lambda part, left_out: sarif_of(part, judgement, left_out), secrets=True),
+        "cyclonedx": _written(about, cyclonedx),
+    }
+
+
+def _accepted(report: Report, exceptions: tuple[ExceptionRule, ...]) -> Judgement:
+    """The findings that an exception is about. Which of them would have failed without it is for the rules to say."""
+    found = ((one, next((rule for rule in exceptions if is_about(rule, one)), None)) for one in report.findings)
+    accepted = tuple(
+        JudgedFinding(finding=one, condition="", outcome=Outcome.EXCEPTION, exception=rule)
+        for one, rule in found
+        if rule is not None
+    )
+    return Judgement(verdict=Verdict.PASSED, reason="", findings=accepted)
+
+
+def _written(report: Report, write: Callable[[Report, int], dict[str, Any]], *, secrets: bool = False) -> bytes:
+    """The document of as many findings as the limits allow, the most severe first."""
+    findings, found = sorted(report.findings, key=_order), report.secrets if secrets else ()
+    count = LIMIT_FINDINGS
+    while True:
+        part = replace(report, findings=tuple(findings[:count]), secrets=found[:count])
+        left_out = len(findings[count:]) + len(found[count:])
+        content = msgspec.json.encode(write(part, left_out))
+        if len(content) <= LIMIT_BYTES or not count:
+            return content
+        count //= 2
+
+
+def _order(finding: Finding) -> tuple[int, str, str, str, str]:
+    package = finding.package
+    return -finding.severity.rank, finding.vulnerability, package.name, package.version, package.path

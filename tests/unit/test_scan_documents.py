@@ -1,0 +1,337 @@
+"""The reports of scans that are attached to promoted images, as SARIF and CycloneDX, beside the decision record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.attestation.envelope import load_keys
+from shared.attestation.proof import proof
+from shared.attestation.statement import Decision
+from shared.checks.scan import ScanCheckKind
+from shared.checks.task import TaskCheck
+from shared.domain.dsse import BUNDLE_TYPE
+from shared.domain.errors import Retry
+from shared.domain.image import Digest, ImageRef, Repository
+from shared.domain.policy import CheckRule, ExceptionRule, RegistryRule
+from shared.findings.documents import LIMIT_BYTES, LIMIT_FINDINGS, documents
+from shared.findings.model import Finding, Package, Rating, Report, Scanner, Secret, Severity
+from shared.findings.read import read_report
+from shared.ports import Artifact
+from shared.settings import APP_ROOT
+from tests.fakes import START, FakeRun, World
+from tests.fakes.registries import FakeSigner
+from tests.fakes.world import ProcessDied
+from tests.unit.test_rescan import RESCAN, rescanned
+from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, ZLIB, accepted, framed, push, scan_world, will_report
+from tests.unit.test_scan_check import report as report_of
+
+IMAGE = ImageRef("contosobaseartifacts.azurecr.io", Repository("node"), GREEN)
+SARIF, CYCLONEDX = "application/sarif+json", "application/vnd.basegate.cyclonedx-vdr+json"
+REPORTS = APP_ROOT / "tests/data/reports"
+BROKEN = ("osv-empty-file.json", "sarif-no-runs.sarif", "trivy-legacy-null.json")
+SAMPLES = sorted(one.name for one in REPORTS.glob("*-*.*") if one.suffix != ".txt" and one.name not in BROKEN)
+
+
+def signing_world(*checks: CheckRule, exceptions: tuple[ExceptionRule, ...] = ()) -> World:
+    """A world whose gate scans and signs decision records."""
+    world = scan_world(*checks, exceptions=exceptions)
+    world.signer = FakeSigner()
+    world.restart()
+    return world
+
+
+def attached(world: World, artifact_type: str = "") -> list[Artifact]:
+    """What is attached to the image beside the record itself, or what of it has a type."""
+    found = [one for one in world.registry.attached.get(GREEN, []) if one.media_type != BUNDLE_TYPE]
+    return [one for one in found if artifact_type in ("", one.artifact_type)]
+
+
+def decision(world: World) -> Decision:
+    assert isinstance(world.signer, FakeSigner)
+    keys, found = load_keys(world.signer.public_key), world.registry.attached[GREEN]
+    proofs = [proof(one.content, keys, GREEN).decision for one in found if one.media_type == BUNDLE_TYPE]
+    (made,) = filter(None, proofs)
+    return made
+
+
+def named(world: World) -> dict[str, str]:
+    """The hashes of the documents in the decision, by name."""
+    pieces = [piece for check in decision(world).checks for piece in check.evidence]
+    return {one.name: one.digest["sha256"] for one in pieces if one.name in ("sarif", "cyclonedx")}
+
+
+def found(name: str, **changes: Any) -> Finding:
+    package = Package(name=name, version="1", purl=f"pkg:deb/debian/{name}@1")
+    given: dict[str, Any] = {"vulnerability": "CVE-2026-1", "package": package, "severity": Severity.HIGH}
+    return Finding(**(given | changes))
+
+
+def read(sample: str) -> Report:
+    with (REPORTS / sample).open("rb") as stream:
+        return read_report(stream)
+
+
+def written(report: Report, *exceptions: ExceptionRule) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The SARIF and the CycloneDX of a report."""
+    made = documents(report, exceptions, IMAGE, START)
+    return json.loads(made["sarif"]), json.loads(made["cyclonedx"])
+
+
+# attached to the promoted image
+
+
+def test_the_report_is_attached_as_sarif_and_cyclonedx_and_the_signed_record_has_their_hashes() -> None:
+    world = signing_world()
+    will_report(world, ZLIB)
+    push(world)
+    (sarif,), (cyclonedx,) = attached(world, SARIF), attached(world, CYCLONEDX)
+    hashes = {"sarif": hashlib.sha256(sarif.content), "cyclonedx": hashlib.sha256(cyclonedx.content)}
+    assert named(world) == {name: one.hexdigest() for name, one in hashes.items()}
+    assert (sarif.media_type, cyclonedx.media_type) == (SARIF, "application/vnd.cyclonedx+json")
+    assert (sarif.file_name, cyclonedx.file_name) == ("scan.sarif.json", "scan.cdx.json")
+    (check,) = world.candidate(GREEN).checks
+    assert check.finished_at is not None
+    assert sarif.annotations["org.opencontainers.image.created"] == f"{check.finished_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert len(world.promotion().attached) == 4
+    assert json.loads(sarif.content)["runs"][0]["properties"]["repoDigests"] == [GREEN]
+    assert json.loads(cyclonedx.content)["metadata"]["component"]["version"] == GREEN
+
+
+def test_of_two_scans_beside_a_test_each_has_its_documents() -> None:
+    other = msgspec.structs.replace(SCAN, values={"PLATFORM": "linux/arm64"})
+    world = signing_world(SCAN, TaskCheck(registry="base", task="base-import-node"), other)
+
+    def log_of(run: FakeRun) -> str:
+        if "REPORT_NONCE" not in run.values:
+            return run.log
+        return framed(run, report_of(run.values["IMAGE"], *([ZLIB] if "PLATFORM" in run.values else [])))
+
+    world.tasks.log_of = log_of
+    push(world)
+    evidence = [{piece.name for piece in check.evidence} for check in decision(world).checks]
+    assert [{"sarif", "cyclonedx"} <= names for names in evidence] == [True, False, True]
+    assert (len(attached(world, SARIF)), len(attached(world, CYCLONEDX))) == (2, 2)
+
+
+def test_without_a_key_no_report_is_attached() -> None:
+    world = scan_world()
+    push(world)
+    assert not world.registry.attached
+
+
+def test_a_worker_that_dies_between_the_artifacts_attaches_the_same_again() -> None:
+    world = signing_world()
+    will_report(world, ZLIB)
+    attach, deaths = world.registry.attach, [SARIF, CYCLONEDX]
+
+    def dying(registry: RegistryRule, repository: str, subject: Digest, artifact: Artifact) -> Digest:
+        pushed = attach(registry, repository, subject, artifact)
+        if artifact.artifact_type in deaths:
+            deaths.remove(artifact.artifact_type)
+            raise ProcessDied
+        return pushed
+
+    world.registry.attach = dying  # type: ignore[method-assign]
+    world.push("15-alpine", GREEN)
+    world.settle_while_crashing()
+    assert (deaths, len(world.registry.attached[GREEN]), len(world.promotion().attached)) == ([], 4, 4)
+
+
+def test_a_registry_that_takes_no_document_stalls_the_record_alone_and_gets_it_later() -> None:
+    world = signing_world()
+    attach, refusing = world.registry.attach, [True]
+
+    def away(registry: RegistryRule, repository: str, subject: Digest, artifact: Artifact) -> Digest:
+        if refusing and artifact.artifact_type == CYCLONEDX:
+            raise Retry("503")
+        return attach(registry, repository, subject, artifact)
+
+    world.registry.attach = away  # type: ignore[method-assign]
+    push(world)
+    world.pass_time(120)
+    assert (world.stable_tag(), world.promotion().state_name) == (GREEN, "stalled")
+    assert len(decision(world).checks) == 1
+    refusing.clear()
+    world.pass_time(400)
+    assert (world.promotion().state_name, len(attached(world))) == ("promoted", 2)
+
+
+def test_what_the_archive_has_lost_since_it_was_signed_is_not_attached_and_the_history_says_so() -> None:
+    world = signing_world()
+    world.registry.attach_fault = Retry("503")
+    push(world)
+    world.archive.texts = {name: text for name, text in world.archive.texts.items() if "report" not in name}
+    world.registry.attach_fault = None
+    world.pass_time(400)
+    last = world.promotion().history[-1]
+    assert (last.what, last.why.partition(":")[0]) == ("report of the scan not attached", "sarif, cyclonedx")
+    assert (world.promotion().settled, attached(world), len(named(world))) == (True, [], 2)
+
+
+def test_a_report_that_was_lost_before_it_was_signed_is_not_named() -> None:
+    world = signing_world()
+    assert isinstance(world.signer, FakeSigner)
+    world.signer.fault = Retry("503")
+    push(world)
+    world.archive.texts = {name: text for name, text in world.archive.texts.items() if "report" not in name}
+    world.signer.fault = None
+    world.pass_time(400)
+    assert (named(world), attached(world)) == ({}, [])
+
+
+def test_a_record_that_names_no_document_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ScanCheckKind.documents
+    monkeypatch.setattr(ScanCheckKind, "documents", lambda *_: {})
+    world = signing_world()
+    world.registry.attach_fault = Retry("503")
+    push(world)
+    monkeypatch.setattr(ScanCheckKind, "documents", made)  # the app has been updated
+    world.registry.attach_fault = None
+    world.pass_time(400)
+    assert (attached(world), len(world.promotion().attached)) == ([], 2)
+
+
+def test_a_rescan_changes_nothing_of_what_is_attached() -> None:
+    world = signing_world(RESCAN)
+    push(world)
+    before = list(world.registry.attached[GREEN])
+    will_report(world, ZLIB, OPENSSL)
+    world.sweep_now()
+    rescanned(world)
+    assert len(world.tasks.runs) == 2
+    assert world.registry.attached[GREEN] == before
+
+
+def test_another_tag_of_the_digest_has_a_record_of_its_own_and_the_same_documents() -> None:
+    world = signing_world()
+    push(world)
+    world.push("15.1", GREEN)
+    world.settle()
+    assert len(world.promotions()) == 2
+    assert (len(attached(world)), len(world.registry.attached[GREEN])) == (2, 6)
+
+
+# what they say
+
+
+def test_an_accepted_finding_is_suppressed_in_sarif_and_has_an_analysis_without_a_state_in_cyclonedx() -> None:
+    world = signing_world(exceptions=(accepted(),))
+    will_report(world, OPENSSL, ZLIB)
+    push(world)
+    (sarif,), (cyclonedx,) = attached(world, SARIF), attached(world, CYCLONEDX)
+    why = "the exception of ada for CVE-2026-1 in openssl until 2026-12-31: not reachable"
+    results = {one["ruleId"]: one for one in json.loads(sarif.content)["runs"][0]["results"]}
+    assert results["CVE-2026-1"]["suppressions"] == [{"kind": "external", "justification": why}]
+    assert "suppressions" not in results["CVE-2026-2"]
+    entries = {one["id"]: one for one in json.loads(cyclonedx.content)["vulnerabilities"]}
+    assert entries["CVE-2026-1"]["analysis"] == {"detail": why}
+    assert "analysis" not in entries["CVE-2026-2"]
+    assert [one.vulnerability for one in decision(world).checks[0].exceptions] == ["CVE-2026-1"]
+
+
+def test_a_vulnerability_of_several_packages_is_one_entry_which_has_the_fixed_version_of_each() -> None:
+    ratings = (Rating("nvd", Severity.CRITICAL, 9.8), Rating("debian", Severity.NEGLIGIBLE))
+    common = {"aliases": ("GHSA-1",), "ratings": ratings, "cvss": 7.5, "epss": 0.1, "known_exploited": True}
+    report = Report(
+        format="trivy",
+        scanner=Scanner(name="Trivy", version="0.5"),
+        findings=(
+            found("openssl", fixed_in=("2", "3"), **common),
+            found("libssl", **common),
+            found("zlib", vulnerability="CVE-2026-2", severity=Severity.LOW),
+        ),
+    )
+    _, bom = written(report)
+    first, second = bom["vulnerabilities"]
+    assert [one["name"] for one in bom["components"]] == ["libssl", "openssl", "zlib"]
+    assert first["affects"][1] == {
+        "ref": "package-2",
+        "versions": [
+            {"version": "1", "status": "affected"},
+            {"version": "2", "status": "unaffected"},
+            {"version": "3", "status": "unaffected"},
+        ],
+    }
+    assert first["references"] == [{"id": "GHSA-1", "source": {"name": "GHSA"}}]
+    assert [(one["source"]["name"], one["severity"], one.get("score")) for one in first["ratings"]] == [
+        ("Trivy", "high", 7.5),
+        ("nvd", "critical", 9.8),
+        ("debian", "info", None),
+    ]
+    assert {one["name"]: one["value"] for one in first["properties"]} == {
+        "basegate:epss": "0.1",
+        "basegate:known-exploited": "true",
+    }
+    assert (second["id"], len(second["affects"])) == ("CVE-2026-2", 1)
+    assert bom["compositions"] == [{"aggregate": "incomplete", "assemblies": ["image"]}]
+
+
+def test_sarif_has_the_severity_where_ratify_reads_it() -> None:
+    log, _ = written(Report(format="trivy", findings=(found("openssl"),)))
+    (rule,) = log["runs"][0]["tool"]["driver"]["rules"]
+    assert rule["help"]["text"] == "Severity: high"
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_what_is_written_of_each_sample_has_the_findings_of_the_sample(sample: str) -> None:
+    report = read(sample)
+    made = documents(report, (), IMAGE, START)
+    assert made == documents(report, (), IMAGE, START)
+    pairs = {(one.vulnerability, one.package.name) for one in report.findings}
+    for content in made.values():
+        back = read_report([content])
+        assert GREEN in back.subject.digests
+        assert {one.vulnerability for one in back.findings} == {name for name, _ in pairs}
+    assert {(one.vulnerability, one.package.name) for one in back.findings} == pairs
+
+
+def test_the_cyclonedx_is_valid_by_the_official_schema() -> None:
+    """The validator carries the schema: https://github.com/CycloneDX/specification/tree/1.6.1/schema."""
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    validator = validation.JsonStrictValidator(pytest.importorskip("cyclonedx.schema").SchemaVersion.V1_6)
+    report, others = read("trivy-alpine-310.json"), ("cyclonedx-vex-1.4.json", "grype-one-cve-several-paths.json")
+    rule = msgspec.structs.replace(accepted(vulnerability=report.findings[0].vulnerability), package="")
+    several = msgspec.structs.replace(report, findings=(*report.findings, *(read(one).findings[0] for one in others)))
+    content = documents(several, (rule,), IMAGE, START)["cyclonedx"].decode()
+    assert '"detail":"the exception of ada' in content
+    assert validator.validate_str(content) is None
+    assert validator.validate_str(content.replace('"severity":', '"gravity":')) is not None
+
+
+# limits
+
+
+def test_of_too_many_findings_the_most_severe_are_kept_and_the_others_counted() -> None:
+    low = tuple(found(f"package-{number}", severity=Severity.LOW) for number in range(LIMIT_FINDINGS + 6))
+    secrets = (Secret(rule="aws", path=".env"),)
+    report = Report(format="trivy", findings=(*low, found("openssl")), secrets=secrets)
+    log, bom = written(report)
+    results = log["runs"][0]["results"]
+    assert len(results) == LIMIT_FINDINGS + 1
+    assert (results[0]["level"], results[-1]["ruleId"]) == ("error", "aws")
+    (note,) = log["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+    assert note["message"]["text"].startswith("7 further findings")
+    (entry,) = [one for one in bom["vulnerabilities"] if one["ratings"][0]["severity"] == "low"]
+    assert len(entry["affects"]) == LIMIT_FINDINGS - 1
+    assert bom["metadata"]["properties"] == [{"name": "basegate:findings:left-out", "value": "7"}]
+    assert read_report([json.dumps(log).encode()]).findings
+
+
+def test_a_document_of_long_texts_is_within_its_limit_too() -> None:
+    report = Report(format="trivy", findings=tuple(found(f"{number}-" + "x" * 4000) for number in range(3000)))
+    made = documents(report, (), IMAGE, START)
+    for content in made.values():
+        assert LIMIT_BYTES / 3 < len(content) <= LIMIT_BYTES
+        assert b"left-out" in content or b"further findings" in content
+
+
+def test_a_finding_that_no_document_has_room_for_is_counted() -> None:
+    aliases = tuple(f"{number}-" + "x" * 4000 for number in range(2200))
+    log = documents(Report(format="trivy", findings=(found("a", aliases=aliases),)), (), IMAGE, START)["cyclonedx"]
+    assert json.loads(log)["vulnerabilities"] == []
+    assert b'"basegate:findings:left-out","value":"1"' in log
