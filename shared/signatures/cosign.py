@@ -7,7 +7,8 @@ https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 import base64
 import binascii
 import hashlib
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from shared.domain.dsse import IN_TOTO, Bundle, pae
+from shared.domain.dsse import BUNDLE_TYPE, IN_TOTO, Bundle, Envelope, pae
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest
 from shared.signatures.model import Attached, Signed, Unverified, decoded, plain
@@ -69,6 +70,19 @@ class _Statement(msgspec.Struct, rename={"type_": "_type", "predicate_type": "pr
     type_: str
     predicate_type: str
     subject: list[_Subject]
+    predicate: msgspec.Raw = msgspec.Raw()
+
+
+class _Claim(msgspec.Struct, rename="camel"):
+    predicate_type: str = ""
+
+
+class _Opened(NamedTuple):
+    """The content of an envelope whose signature is valid, and by whom that is."""
+
+    signed: Signed
+    payload_type: str
+    payload: bytes
 
 
 class CosignExaminer:
@@ -110,21 +124,55 @@ class CosignExaminer:
         2. The envelope is signed by the pinned key, or by the key of a certificate that a pinned root vouches for.
         3. Its content is an in-toto statement that signs (no other attestation) this digest.
         """
+        opened = self._of_bundle(one)  # 1, 2
+        statement = self._statement(opened)  # 3
+        if statement.predicate_type != SIGN_PREDICATE:
+            raise Unverified(f"it is an attestation ({plain(statement.predicate_type)[:120]}), not a signature")
+        self._require_subject(statement)
+        return opened.signed
+
+    def attestation(self, one: Attached, wanted: re.Pattern[str]) -> tuple[Signed, bytes]:
+        """An attestation, with its predicate as JSON.
+
+        1. It is a bundle with a DSSE envelope, or (the older scheme) the envelope itself, with one signature.
+        2. It is signed by the pinned key, or by the key of a certificate that a pinned root vouches for.
+        3. Its content is an in-toto statement about this digest, whose predicate is of a type that is wanted.
+        """
+        opened = self._of_bundle(one) if one.media_type == BUNDLE_TYPE else self._of_envelope(one)  # 1, 2
+        statement = self._statement(opened)  # 3
+        if wanted.fullmatch(statement.predicate_type) is None:
+            raise Unverified(f"its predicate is of the type {plain(statement.predicate_type)[:120]!r}")
+        self._require_subject(statement)
+        return opened.signed, bytes(statement.predicate)
+
+    def _of_bundle(self, one: Attached) -> _Opened:
         bundle = decoded(one.payload, Bundle[_Material], "the bundle")
         envelope, material = bundle.dsse_envelope, bundle.verification_material
-        if envelope is None or len(envelope.signatures) != 1:  # 1
+        if envelope is None or len(envelope.signatures) != 1:
             raise Unverified("the bundle has no DSSE envelope with exactly one signature")
-        payload = _base64(envelope.payload, "the payload")
-        message = pae(payload, envelope.payload_type)
-        signed = self._signed_by_key(one, _base64(envelope.signatures[0].sig, "the signature"), message)  # 2
-        if signed is None:
-            has_certificate = bool(bytes(material.certificate) or bytes(material.x509_certificate_chain))
-            signer, payload_type, payload = self._keyless_for(has_certificate=has_certificate).bundle(one.payload)
-            signed = _signed(one, signer)
-        else:
-            payload_type = envelope.payload_type
-        self._require_statement(payload_type, payload)  # 3
-        return signed
+        if (opened := self._opened_by_key(one, envelope)) is not None:
+            return opened
+        has_certificate = bool(bytes(material.certificate) or bytes(material.x509_certificate_chain))
+        signer, payload_type, payload = self._keyless_for(has_certificate=has_certificate).bundle(one.payload)
+        return _Opened(_signed(one, signer), payload_type, payload)
+
+    def _of_envelope(self, one: Attached) -> _Opened:
+        envelope = decoded(one.payload, Envelope, "the envelope")
+        if len(envelope.signatures) != 1:
+            raise Unverified("the envelope has not exactly one signature")
+        if (opened := self._opened_by_key(one, envelope)) is not None:
+            return opened
+        certificate, entry = one.annotations.get(CERTIFICATE, ""), one.annotations.get(REKOR_BUNDLE, "")
+        keyless = self._keyless_for(has_certificate=bool(certificate))
+        signer, payload_type, payload = keyless.promised_envelope(one.payload, certificate, entry)
+        return _Opened(_signed(one, signer), payload_type, payload)
+
+    def _opened_by_key(self, one: Attached, envelope: Envelope) -> _Opened | None:
+        """The content of an envelope with one signature; None if that is not by the pinned key."""
+        payload, kind = _base64(envelope.payload, "the payload"), envelope.payload_type
+        signature = _base64(envelope.signatures[0].sig, "the signature")
+        signed = self._signed_by_key(one, signature, pae(payload, kind))
+        return None if signed is None else _Opened(signed, kind, payload)
 
     def _signed_by_key(self, one: Attached, signature: bytes, message: bytes) -> Signed | None:
         if self._key is None or not self._key.has_signed(signature, message):
@@ -139,17 +187,34 @@ class CosignExaminer:
             "it is not by the key of the rule" if self._key else "it was made with a key: the rule has none"
         )
 
-    def _require_statement(self, payload_type: str, payload: bytes) -> None:
-        if payload_type != IN_TOTO:
-            raise Unverified(f"its content is {plain(payload_type)[:80]!r}, not an in-toto statement")
-        statement = decoded(payload, _Statement, "the statement")
+    def _statement(self, opened: _Opened) -> _Statement:
+        if opened.payload_type != IN_TOTO:
+            raise Unverified(f"its content is {plain(opened.payload_type)[:80]!r}, not an in-toto statement")
+        statement = decoded(opened.payload, _Statement, "the statement")
         if statement.type_ not in STATEMENTS:
             raise Unverified(f"{plain(statement.type_)[:80]!r} is no supported version of in-toto statements")
-        if statement.predicate_type != SIGN_PREDICATE:
-            raise Unverified(f"it is an attestation ({plain(statement.predicate_type)[:120]}), not a signature")
+        return statement
+
+    def _require_subject(self, statement: _Statement) -> None:
         digests = [one.digest.get("sha256", "") for one in statement.subject[:_SUBJECTS_LIMIT]]
         if self._subject.removeprefix("sha256:") not in digests:
             raise Unverified(f"it is for sha256:{plain(next(iter(digests), 'none'))[:64]}")
+
+
+def claims(one: Attached, wanted: re.Pattern[str]) -> bool:
+    """Whether an attestation says of itself that its predicate is of a type that is wanted; nothing of it is verified.
+
+    Raises:
+        Unverified: it is not of its form, so it does not say what it is.
+    """
+    if one.media_type == BUNDLE_TYPE:
+        envelope = decoded(one.payload, Bundle[msgspec.Raw], "the bundle").dsse_envelope
+    else:
+        envelope = decoded(one.payload, Envelope, "the envelope")
+    if envelope is None or envelope.payload_type != IN_TOTO:
+        return False
+    claim = decoded(_base64(envelope.payload, "the payload"), _Claim, "the statement")
+    return wanted.fullmatch(claim.predicate_type) is not None
 
 
 def _keyless_examiner(trust: CosignTrust) -> "KeylessExaminer":

@@ -18,12 +18,14 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat import asn1
 from sigstore._internal.trust import KeyringPurpose
+from sigstore.dsse import Envelope
 from sigstore.errors import Error as SigstoreError
 from sigstore.errors import VerificationError
 from sigstore.models import Bundle, TransparencyLogEntry, TrustedRoot
 from sigstore.verify import Verifier
 from sigstore_models.bundle import v1 as bundles
 from sigstore_models.common.v1 import LogId, MessageSignature
+from sigstore_models.intoto import Envelope as DsseEnvelope
 from sigstore_models.rekor import v1 as rekor
 from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootDocument
 
@@ -92,9 +94,21 @@ class KeylessExaminer:
         if not entry:
             raise Unverified("it has no entry of a transparency log, which would say when it was made")
         try:
-            bundle = _PromisedBundle.of(signature, certificate, entry)
+            content = MessageSignature(signature=base64.b64encode(signature))
+            bundle = _PromisedBundle.of(content, certificate, entry)
             self._verifier.verify_artifact(payload, bundle, self._policy)
             return self._signer(bundle)
+        except SigstoreError as error:
+            raise Unverified(_reason(error)) from error
+
+    def promised_envelope(self, envelope: bytes, certificate: str, entry: str) -> tuple[Signer, str, bytes]:
+        """Verify a DSSE envelope of the older scheme, as `promised` does; returns what `bundle` does."""
+        if not entry:
+            raise Unverified("it has no entry of a transparency log, which would say when it was made")
+        try:
+            bundle = _PromisedBundle.of(Envelope._from_json(envelope)._inner, certificate, entry)
+            payload_type, payload = self._verifier.verify_dsse(bundle, self._policy)
+            return self._signer(bundle), payload_type, payload
         except SigstoreError as error:
             raise Unverified(_reason(error)) from error
 
@@ -144,7 +158,7 @@ class _PromisedBundle(Bundle):
     """A signature with such an entry, as a bundle."""
 
     @classmethod
-    def of(cls, signature: bytes, certificate: str, entry: str) -> "_PromisedBundle":
+    def of(cls, content: MessageSignature | DsseEnvelope, certificate: str, entry: str) -> "_PromisedBundle":
         recorded = msgspec.json.decode(entry, type=_RekorBundle)
         payload, body = recorded.payload, base64.b64decode(recorded.payload.body, validate=True)
         kind = msgspec.json.decode(body, type=_Body)
@@ -160,8 +174,8 @@ class _PromisedBundle(Bundle):
         bundle = cls.__new__(cls)
         bundle._inner = bundles.Bundle.model_construct(
             verification_material=bundles.VerificationMaterial.model_construct(timestamp_verification_data=None),
-            message_signature=MessageSignature(signature=base64.b64encode(signature)),
-            dsse_envelope=None,
+            message_signature=content if isinstance(content, MessageSignature) else None,
+            dsse_envelope=content if isinstance(content, DsseEnvelope) else None,
         )
         bundle._signing_certificate = x509.load_pem_x509_certificate(certificate.encode())
         bundle._log_entry = _PromisedEntry(inner)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.domain.dsse import BUNDLE_TYPE
+from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest, digest_tag, parse_digest
 from shared.signatures.model import plain
@@ -22,12 +22,19 @@ _LAYERS = {SIMPLE_SIGNING: "", BUNDLE_TYPE: BUNDLE_TYPE, JWS: NOTARY, COSE: NOTA
 """The media types of layers with signatures, and the artifact type that their manifest must have ("": any)."""
 
 
+_BUNDLE_PREDICATE, _ENVELOPE_PREDICATE = "dev.sigstore.bundle.predicateType", "predicateType"
+"""Annotations of cosign: of the manifest of a bundle, and of a layer of the older scheme."""
+
+
 class Layer(msgspec.Struct, frozen=True):
-    """A layer that claims to be a signature."""
+    """A layer that claims to be a signature, or an attestation: then `predicate_type` is what its publisher says that
+    it has, "" if he does not say it.
+    """
 
     digest: Digest
     media_type: str
     annotations: Mapping[str, str] = {}
+    predicate_type: str = ""
 
 
 class _Descriptor(msgspec.Struct, rename="camel"):
@@ -45,6 +52,12 @@ class _Manifest(msgspec.Struct, rename="camel"):
     config: _Config = msgspec.field(default_factory=_Config)
     artifact_type: str = ""
     subject: _Descriptor | None = None
+    annotations: dict[str, str] | None = None
+
+    @property
+    def kind(self) -> str:
+        """Its artifact type."""
+        return self.artifact_type or self.config.media_type
 
 
 def signature_layers(body: bytes, subject: Digest, *, by_tag: bool = False) -> tuple[Layer, ...]:
@@ -56,6 +69,42 @@ def signature_layers(body: bytes, subject: Digest, *, by_tag: bool = False) -> t
     Raises:
         Malformed: it is not such a manifest, or it names another subject.
     """
+    manifest = _manifest(body, subject, by_tag=by_tag)
+    kind = manifest.kind
+    layers = [layer for layer in manifest.layers if _LAYERS.get(layer.media_type) in ("", kind)]
+    if not layers:
+        raise Malformed("layers", f"it has no layer with a signature (artifact type {plain(kind)[:80] or 'none'})")
+    return tuple(
+        Layer(parse_digest(layer.digest, "layers"), layer.media_type, layer.annotations or {}) for layer in layers
+    )
+
+
+def attestation_layers(body: bytes, subject: Digest, *, by_tag: bool = False) -> tuple[Layer, ...]:
+    """The layers of a manifest that claim to be attestations about a digest, in their order: bundles, or under cosign's
+    tag for that digest (`by_tag`) envelopes. Nothing is verified yet.
+
+    Raises:
+        Malformed: it is not such a manifest, or it names another subject.
+    """
+    manifest = _manifest(body, subject, by_tag=by_tag)
+    kind = ENVELOPE_TYPE if by_tag else BUNDLE_TYPE
+    layers = [layer for layer in manifest.layers if layer.media_type == kind and (by_tag or manifest.kind == kind)]
+    if not layers:
+        raise Malformed("layers", f"it has no attestation (artifact type {plain(manifest.kind)[:80] or 'none'})")
+    above = "" if by_tag else (manifest.annotations or {}).get(_BUNDLE_PREDICATE, "")
+    described = ((layer, layer.annotations or {}) for layer in layers)
+    return tuple(
+        Layer(
+            parse_digest(layer.digest, "layers"),
+            layer.media_type,
+            annotations,
+            annotations.get(_ENVELOPE_PREDICATE, "") if by_tag else above,
+        )
+        for layer, annotations in described
+    )
+
+
+def _manifest(body: bytes, subject: Digest, *, by_tag: bool) -> _Manifest:
     try:
         manifest = msgspec.json.decode(body, type=_Manifest)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -63,13 +112,7 @@ def signature_layers(body: bytes, subject: Digest, *, by_tag: bool = False) -> t
     named = manifest.subject.digest if manifest.subject else ""
     if named != subject and (named or not by_tag):
         raise Malformed("subject", f"it is attached to {plain(named)[:80] or 'nothing'}, not to {subject}")
-    kind = manifest.artifact_type or manifest.config.media_type
-    layers = [layer for layer in manifest.layers if _LAYERS.get(layer.media_type) in ("", kind)]
-    if not layers:
-        raise Malformed("layers", f"it has no layer with a signature (artifact type {plain(kind)[:80] or 'none'})")
-    return tuple(
-        Layer(parse_digest(layer.digest, "layers"), layer.media_type, layer.annotations or {}) for layer in layers
-    )
+    return manifest
 
 
 def signature_tag(subject: Digest) -> str:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from shared.domain.dsse import BUNDLE_TYPE
+from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE
 from shared.signatures.manifest import SIMPLE_SIGNING
 from shared.signatures.model import Attached
 from shared.signatures.trust import TRUSTED_ROOT, CosignTrust, Keyless
@@ -71,11 +71,11 @@ def simple_signing(digest: str, reference: str = "registry.example/node") -> byt
     return json.dumps({"critical": critical, "optional": None}).encode()
 
 
-def statement(digest: str, predicate_type: str = SIGN) -> bytes:
+def statement(digest: str, predicate_type: str = SIGN, **more: Any) -> bytes:
     """The content of a bundle."""
     subject = [{"name": "", "digest": {"sha256": digest.removeprefix("sha256:")}}]
     return json.dumps(
-        {"_type": "https://in-toto.io/Statement/v1", "subject": subject, "predicateType": predicate_type}
+        {"_type": "https://in-toto.io/Statement/v1", "subject": subject, "predicateType": predicate_type, **more}
     ).encode()
 
 
@@ -113,6 +113,13 @@ def key_bundle(key: Signer, payload: bytes, hashed: HashAlgorithm | None = None)
             "dsseEnvelope": envelope(key, payload, hashed=hashed),
         }
     )
+
+
+def envelope_layer(document: dict[str, Any], **annotations: str) -> Attached:
+    """An attestation of the older scheme: an envelope, with annotations of cosign."""
+    named = {f"dev.sigstore.cosign/{name}": value for name, value in annotations.items()}
+    content = json.dumps(document).encode()
+    return Attached(place="layer", media_type=ENVELOPE_TYPE, payload=content, annotations=named)
 
 
 def _key() -> ec.EllipticCurvePrivateKey:
@@ -225,6 +232,14 @@ class Sigstore:
         body = json.dumps({"apiVersion": "0.0.1", "kind": "hashedrekord", "spec": spec}).encode()
         entry = {"SignedEntryTimestamp": b64(self._promise(body)), "Payload": self._promised(body)}
         return old_layer(payload, signature, certificate=text.decode(), bundle=json.dumps(entry))
+
+    def old_attestation(self, payload: bytes, certificate: x509.Certificate | None = None) -> Attached:
+        """A keyless attestation of the older scheme."""
+        certificate = certificate or self.certificate()
+        signed, text = envelope(self.leaf, payload), certificate.public_bytes(Encoding.PEM).decode()
+        body = self._dsse_body(signed, payload, certificate)
+        entry = {"SignedEntryTimestamp": b64(self._promise(body)), "Payload": self._promised(body)}
+        return envelope_layer(signed, certificate=text, bundle=json.dumps(entry))
 
     def _dsse_body(self, signed: dict[str, Any], payload: bytes, certificate: x509.Certificate) -> bytes:
         verifier = b64(certificate.public_bytes(Encoding.PEM))
