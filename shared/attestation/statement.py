@@ -248,10 +248,12 @@ def evidence_of(name: str, uri: str, content: bytes) -> Evidence:
     return Evidence(name=name, uri=uri, digest={"sha256": _sha256(content)})
 
 
-def documents_of(decision: Decision) -> Iterator[Evidence]:
-    """The evidence of a decision that is attached to its image as a document."""
-    evidence = (piece for check in decision.checks for piece in check.evidence)
-    return (piece for piece in evidence if piece.name in DOCUMENT_TYPES and piece.digest)
+def documents_of(decision: Decision) -> Iterator[tuple[str, str]]:
+    """The documents that a decision says to be attached beside it: their digests (`sha256:…`) and names."""
+    for check in decision.checks:
+        for piece in check.evidence:
+            if piece.name in DOCUMENT_TYPES and "sha256" in piece.digest:
+                yield f"sha256:{piece.digest['sha256']}", piece.name
 
 
 def _summary(promotion: Promotion, candidate: Candidate, facts: Facts, policy: Policy) -> Summary:

@@ -1,6 +1,6 @@
 """Writes the findings of a report as CycloneDX 1.6: a vulnerability disclosure report (VDR) of an image.
 
-Its components are the packages with findings, and it says that they are not all: a report does not name the others.
+Its components are the packages with findings, and it says that they are not all: a report is kept without the others.
 Source: https://cyclonedx.org/docs/1.6/json/
 """
 

@@ -4,9 +4,10 @@ They depend on what is kept of the scan alone, the report and the exceptions tha
 they have the same bytes. What the rules of a gate say of a finding is not in them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -20,10 +21,12 @@ from shared.findings.judge import JudgedFinding, Judgement, Outcome
 from shared.findings.model import Finding, Report
 from shared.findings.sarif import sarif_of
 
+T = TypeVar("T")
+
 LIMIT_FINDINGS = 5_000
-LIMIT_BYTES = 8 * 1024 * 1024
-"""The maximum size of a document: the least severe findings beyond it, or beyond that number, are left out and counted.
-A gate copies no larger file of a referrer, so what one gate attaches is copied by the next.
+LIMIT_BYTES = 4 * 1024 * 1024
+"""How many findings a document has, and its maximum size: the least severe findings beyond that are left out, and
+counted. `basegate verify` reads no more, and a gate copies files of referrers up to twice that size.
 """
 
 
@@ -55,16 +58,26 @@ def _accepted(report: Report, exceptions: tuple[ExceptionRule, ...]) -> Judgemen
 
 
 def _written(report: Report, write: Callable[[Report, int], dict[str, Any]], *, secrets: bool = False) -> bytes:
-    """The document of as many findings as the limits allow, the most severe first."""
-    findings, found = sorted(report.findings, key=_order), report.secrets if secrets else ()
-    count = LIMIT_FINDINGS
+    """The document of as many findings as the limits allow, the most severe first.
+
+    It repeats texts, and some are longer in it, so it is written of fewer findings until it is small enough.
+    """
+    total = len(report.findings) + (len(report.secrets) if secrets else 0)
+    findings, found = _first(sorted(report.findings, key=_order)), _first(report.secrets if secrets else ())
+    count = max(len(findings), len(found))
     while True:
-        part = replace(report, findings=tuple(findings[:count]), secrets=found[:count])
-        left_out = len(findings[count:]) + len(found[count:])
+        part = replace(report, findings=tuple(findings[:count]), secrets=tuple(found[:count]))
+        left_out = total - len(part.findings) - len(part.secrets)
         content = msgspec.json.encode(write(part, left_out))
         if len(content) <= LIMIT_BYTES or not count:
             return content
         count //= 2
+
+
+def _first(found: Sequence[T]) -> Sequence[T]:
+    """The first ones that are within the limits by themselves: the files of an image may have long names."""
+    sizes = accumulate(len(msgspec.json.encode(one)) for one in found[:LIMIT_FINDINGS])
+    return found[: sum(size <= LIMIT_BYTES for size in sizes)]
 
 
 def _order(finding: Finding) -> tuple[int, str, str, str, str]:

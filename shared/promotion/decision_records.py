@@ -97,7 +97,7 @@ def documents_in(bundles: Iterable[bytes]) -> dict[str, str]:
     """The names of the documents that a decision of our own says to be attached beside it, by their digests."""
     decisions = (payload_of(one) for one in bundles if predicate_type_of(one) == DECISION_TYPE)
     read = (msgspec.json.decode(one, type=Statement[Decision]).predicate for one in decisions)
-    return {f"sha256:{piece.digest['sha256']}": piece.name for one in read for piece in documents_of(one)}
+    return {digest: name for decision in read for digest, name in documents_of(decision)}
 
 
 def attestations_tag(digest: Digest) -> str:

@@ -177,16 +177,16 @@ def remove_unique_tags_that_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def attach_no_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DecisionRecords, "attach", lambda self, promotion, gate, bundles: ())
+    monkeypatch.setattr(DecisionRecords, "attach", lambda self, *_: ())
 
 
 def sign_what_is_attached_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was attached before a worker died is not attached again: the signature is another one."""
     attach = DecisionRecords.attach
 
-    def signing(self: Any, promotion: Any, gate: Any, bundles: Any) -> Any:
+    def signing(self: Any, promotion: Any, gate: Any, bundles: Any, documents: Any) -> Any:
         again = [self._signed(payload_of(one), self._services.signer) for one in bundles]
-        return attach(self, promotion, gate, again)
+        return attach(self, promotion, gate, again, documents)
 
     monkeypatch.setattr(DecisionRecords, "attach", signing)
 

@@ -14,6 +14,7 @@ from shared.attestation.proof import proof
 from shared.attestation.statement import Decision
 from shared.checks.scan import ScanCheckKind
 from shared.checks.task import TaskCheck
+from shared.domain.candidate import CheckRecord
 from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Retry
 from shared.domain.image import Digest, ImageRef, Repository
@@ -194,6 +195,24 @@ def test_a_record_that_names_no_document_gets_none(monkeypatch: pytest.MonkeyPat
     world.registry.attach_fault = None
     world.pass_time(400)
     assert (attached(world), len(world.promotion().attached)) == ([], 2)
+
+
+def test_other_bytes_than_the_record_names_are_not_attached(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ScanCheckKind.documents
+
+    def others(kind: ScanCheckKind, check: CheckRecord, image: ImageRef) -> dict[str, Artifact]:
+        found = made(kind, check, image)
+        return found | {"sarif": msgspec.structs.replace(found["sarif"], content=b"{}")}
+
+    world = signing_world()
+    world.registry.attach_fault = Retry("503")
+    push(world)
+    monkeypatch.setattr(ScanCheckKind, "documents", others)  # the app has been updated
+    world.registry.attach_fault = None
+    world.pass_time(400)
+    last = world.promotion().history[-1]
+    assert (last.what, last.why.partition(":")[0]) == ("report of the scan not attached", "sarif")
+    assert [one.artifact_type for one in attached(world)] == [CYCLONEDX]
 
 
 def test_a_rescan_changes_nothing_of_what_is_attached() -> None:
