@@ -1,7 +1,8 @@
 """`basegate verify`: what was decided about an image, by the record that is attached to it. It asks no gate.
 
 An image is proven if one of the attached decisions was signed with the given key, and is about its digest. Other
-attestations, by whomever, prove nothing and are counted.
+attestations, by whomever, prove nothing and are counted. The documents beside a decision are not signed: it has their
+hashes.
 """
 
 from __future__ import annotations
@@ -15,24 +16,21 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from threading import Thread
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 
 from basegate_cli import show
+from basegate_cli.attached import MOST, bundle, missing_documents
 from basegate_cli.registry import Image, Refused, Registry, Unreached, login_for, parse_host, parse_image
 from shared.attestation.envelope import Keys, Unproven, load_keys
 from shared.attestation.proof import Proof, proof
-from shared.attestation.statement import Check, Decision
+from shared.attestation.statement import Check, Decision, documents_of
 from shared.domain.dsse import BUNDLE_TYPE
-from shared.domain.errors import Malformed
-from shared.domain.image import Digest, parse_digest
+from shared.domain.image import Digest
 
 T = TypeVar("T")
-
-_MOST = 200
-"""How many attestations of an image are read."""
 
 
 def _token_server(text: str) -> str:
@@ -76,21 +74,23 @@ def verify(  # noqa: PLR0913  (the options of a command are its parameters)
     registry = Registry(named.host, login, token_server)
     keys, refused = _trusted(key, key_id), list[str]()
 
-    def read() -> tuple[Digest, list[Proof]]:
+    def read() -> tuple[Digest, list[Proof], dict[str, str]]:
         digest, _ = registry.manifest(named.repository, named.reference)
-        return digest, list(_proofs(registry, named, digest, keys, refused))
+        proofs = list(_proofs(registry, named, digest, keys, refused))
+        return digest, proofs, missing_documents(registry, named.repository, digest, _named(proofs))
 
-    digest, found = _in_time(read, timeout, named.host)
+    digest, found, documents = _in_time(read, timeout, named.host)
     proofs, others = _of_gate(gate, found), _others(gate, found)
     decided = [(one, one.decision) for one in proofs if one.decision is not None]
     name = f"{named.host}/{named.repository}@{digest}"
     if not decided:
         raise Refused(_unproven(name, others, refused))
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(proofs), indent=2))
+        shown = [msgspec.to_builtins(one) | {"documents": _shown(one, documents)} for one in proofs]
+        typer.echo(json.dumps(shown, indent=2))
         return
     for one, decision in sorted(decided, key=lambda pair: pair[1].times.passed_at):
-        for line in _lines(name, one, decision):
+        for line in _lines(name, one, decision, documents):
             typer.echo(show.plain(line).plain)
     for line in _notes(named, decided, others, refused):
         typer.echo(show.plain(line).plain, err=True)
@@ -136,14 +136,20 @@ def _trusted(file: Path, key_id: str) -> Keys:
 def _proofs(registry: Registry, image: Image, digest: Digest, keys: Keys, refused: list[str]) -> Iterator[Proof]:
     """What the attestations of an image prove; why others prove nothing is added to `refused`."""
     found = registry.referrers(image.repository, digest, BUNDLE_TYPE)
-    for descriptor in islice(found, _MOST):
+    for descriptor in islice(found, MOST):
         name = str(descriptor.get("digest", ""))[:19]
         try:
-            yield proof(_bundle(registry, image.repository, digest, descriptor), keys, digest)
+            yield proof(bundle(registry, image.repository, digest, descriptor), keys, digest)
         except (Unproven, Refused) as error:
             refused.append(f"attestation {name}: {error}")
     if next(found, None) is not None:
-        refused.append(f"more than {_MOST} attestations are attached: the rest was not read")
+        refused.append(f"more than {MOST} attestations are attached: the rest was not read")
+
+
+def _named(proofs: list[Proof]) -> dict[str, str]:
+    """The names of the documents that signed decisions say to be attached, by their digests."""
+    decisions = (one.decision for one in proofs if one.decision)
+    return {digest: name for decision in decisions for digest, name in documents_of(decision)}
 
 
 def _of_gate(gate: str, proofs: list[Proof]) -> list[Proof]:
@@ -166,24 +172,9 @@ def _others(gate: str, proofs: list[Proof]) -> str:
     return f"{count} of its attestations are signed, but not of the gate {gate}{decided}" if count else ""
 
 
-def _bundle(registry: Registry, repository: str, subject: str, descriptor: dict[str, Any]) -> bytes:
-    """The bundle of an artifact whose manifest really refers to the image.
-
-    Raises:
-        Refused: it has none.
-    """
-    try:
-        _, body = registry.manifest(repository, parse_digest(descriptor["digest"]))
-        manifest = json.loads(body)
-        (layer,) = manifest["layers"]
-        about, media_type, digest = manifest["subject"]["digest"], layer["mediaType"], parse_digest(layer["digest"])
-    except Malformed as error:
-        raise Refused(f"what is listed for it is no artifact: {error}") from None
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-        raise Refused("its manifest is not that of an attestation") from None
-    if about != subject or media_type != BUNDLE_TYPE:
-        raise Refused("its manifest is about another image, or has no bundle")
-    return registry.blob(repository, digest)
+def _shown(one: Proof, missing: dict[str, str]) -> list[dict[str, str]]:
+    """The documents that a decision names, for programs; `problem` is "" for one that is there."""
+    return [{"name": name, "digest": file, "problem": missing[file]} for file, name in _named([one]).items()]
 
 
 def _unproven(name: str, others: str, refused: list[str]) -> str:
@@ -193,7 +184,7 @@ def _unproven(name: str, others: str, refused: list[str]) -> str:
     return f"{name} is not proven by any of its attestations:\n{reasons}"
 
 
-def _lines(name: str, one: Proof, decision: Decision) -> Iterator[str]:
+def _lines(name: str, one: Proof, decision: Decision, documents: dict[str, str]) -> Iterator[str]:
     times, by = decision.times, decision.decided_by
     versions = ", ".join(f"{what} {version}" for what, version in sorted(by.version.items()))
     rules = decision.policy.digest.get("sha256", "")
@@ -205,18 +196,20 @@ def _lines(name: str, one: Proof, decision: Decision) -> Iterator[str]:
     yield f"  source     {decision.source}, observed {_moment(times.observed_at)} by {decision.actors.found_by}"
     yield f"  rules      {decision.fingerprint}, {hashed} ({decision.policy.uri})"
     for check in decision.checks:
-        yield from _check_lines(check)
+        yield from _check_lines(check, documents)
     if decision.actors.requested_by:
         yield f"  requested  by {decision.actors.requested_by}"
     yield from (f"  approved   by {approval}" for approval in decision.actors.approved)
     yield f"  signed     with the key {one.key_id}"
 
 
-def _check_lines(check: Check) -> Iterator[str]:
+def _check_lines(check: Check, documents: dict[str, str]) -> Iterator[str]:
     run = f", run {check.run.id} of {check.run.registry}" if check.run else ""
     yield f"  check      {check.kind} {check.verdict} {_moment(check.finished_at)}{run}: {check.reason}"
     for piece in check.evidence:
-        yield f"    {piece.name:<8} {piece.uri} sha256:{piece.digest.get('sha256', ' (lost)')}"
+        digest, where = f"sha256:{piece.digest.get('sha256', ' (lost)')}", f"{piece.uri} " if piece.uri else ""
+        state = f" ({documents[digest] or 'attached'})" if digest in documents else ""
+        yield f"    {piece.name:<8} {where}{digest}{state}"
     if check.scanner is not None:
         database = check.scanner.database_version or _moment(check.scanner.database_built_at)
         yield f"    scanner  {check.scanner.name} {check.scanner.version}, database {database}"

@@ -24,10 +24,13 @@ from shared.adapters import artifacts_acr
 from shared.adapters.registry_acr import AcrRegistry
 from shared.adapters.secrets_keyvault import VaultCredentials
 from shared.adapters.signing_keyvault import VaultSigner
+from shared.attestation.statement import DOCUMENT_TYPES, CheckFacts, evidence_of
 from shared.domain.candidate import CandidateState, new_attempt
 from shared.domain.errors import Gone, Misconfigured
 from shared.domain.image import Digest, Tag
 from shared.domain.promotion import new_promotion
+from shared.findings.documents import documents
+from shared.findings.model import Report
 from shared.ports import Artifact
 from shared.promotion.decision_records import DecisionRecords
 from tests.contract.place import VAULT_URL, Place
@@ -137,9 +140,15 @@ def proven(place: Place, registry: AcrRegistry, keys: KeyClient) -> tuple[Digest
     services: Any = SimpleNamespace(registry=registry, archive=archive, url="", registry_rule=lambda _: place.base)
     records = DecisionRecords(services)
     promotion = replace(promotion, unique="proven-1", moved_at=START)
-    signed = replace(promotion, signed_record=records.sign(promotion, candidate, gate, {}, signer))
+    scanned = documents(Report(format="trivy"), (), records.image(promotion, gate), START)
+    facts = CheckFacts(evidence=tuple(evidence_of(name, "", content) for name, content in scanned.items()))
+    signed = replace(promotion, signed_record=records.sign(promotion, candidate, gate, {0: facts}, signer))
     bundles = records.signed(signed)
-    assert len(records.attach(signed, gate, bundles)) == 2
+    files = [
+        Artifact(media_type="application/json", content=one, artifact_type=DOCUMENT_TYPES[name], file_name=name)
+        for name, one in scanned.items()
+    ]
+    assert len(set(records.attach(signed, gate, bundles, files))) == 4
     return digest, bundles, signer.sign(bytes(32)).public_key
 
 
@@ -165,7 +174,9 @@ def test_the_command_line_verifies_what_was_signed_and_attached(
     image = f"{place.base.login_server}/node:proven"
     arguments = ["verify", image, "--key", str(key), "--username", "00000000-0000-0000-0000-000000000000"]
     assert main(arguments) == 0, capsys.readouterr().err
-    assert f"{place.base.login_server}/node@{digest} passed gate node" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{place.base.login_server}/node@{digest} passed gate node" in printed
+    assert printed.count(" (attached)\n") == 2
     key.write_bytes(stranger)
     assert main(arguments) == 1
     assert "made by none of the given keys" in capsys.readouterr().err

@@ -1013,6 +1013,23 @@ KNOWN = (
         ),
     ),
     Mutant(
+        "a report of a scan is attached that the decision record does not name",
+        "shared/reconcile/promotions.py",
+        "for digest, one in digested if digest in named}",
+        "for digest, one in digested}",
+        _in("unit/test_scan_documents.py", "test_other_bytes_than_the_record_names_are_not_attached"),
+    ),
+    Mutant(
+        "a report of a scan with other bytes counts as the one that the decision record names",
+        "basegate_cli/attached.py",
+        "wanted[digest] = _problem(registry, repository, digest)",
+        'wanted[digest] = ""',
+        _in(
+            "unit/test_cli_verify.py",
+            "test_a_document_that_is_not_there_or_has_other_bytes_is_told_and_the_decision_is_proven",
+        ),
+    ),
+    Mutant(
         "what is attached to another digest is copied to this one",
         "shared/promotion/referrer_manifest.py",
         "if named != subject and (named or not by_tag):  # 3",

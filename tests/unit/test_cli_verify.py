@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from basegate_cli.commands import main
 from basegate_cli.registry import Login, Refused, Registry, login_for, parse_host, parse_image
@@ -26,6 +27,7 @@ from shared.domain.dsse import pae
 from shared.ports import Artifact
 from tests.fakes import World
 from tests.fakes.registries import FakeSigner
+from tests.unit.test_scan_check import push, scan_world
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -69,11 +71,15 @@ class Double:
 
     def attach(self, bundle: bytes, *, subject: bytes = IMAGE, media_type: str = BUNDLE) -> str:
         """Attach a bundle to the image; `subject` is what its manifest names."""
+        return self.put(Artifact(media_type=media_type, content=bundle), subject)
+
+    def put(self, artifact: Artifact, subject: bytes = IMAGE) -> str:
+        """Attach an artifact."""
         about = {"mediaType": INDEX, "digest": digest_of(subject), "size": len(subject)}
-        body = manifest(about, Artifact(media_type=media_type, content=bundle))
-        self.content |= {digest_of(body): body, digest_of(bundle): bundle}
-        self.listed.append({"mediaType": "m", "digest": digest_of(body), "size": len(body), "artifactType": media_type})
-        return digest_of(bundle)
+        body, kind = manifest(about, artifact), artifact.artifact_type or artifact.media_type
+        self.content |= {digest_of(body): body, digest_of(artifact.content): artifact.content}
+        self.listed.append({"mediaType": "m", "digest": digest_of(body), "size": len(body), "artifactType": kind})
+        return digest_of(artifact.content)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path, _, query = request.path.partition("?")
@@ -233,10 +239,67 @@ def test_a_gate_that_is_asked_for_is_shown_without_what_other_gates_say(
 def test_the_platforms_of_an_image_that_were_not_scanned_are_printed() -> None:
     scanner = Scanner(name="Trivy", platform="linux/amd64", unscanned=("linux/arm64", "linux/s390x"))
     text = "    scanned  linux/amd64 only, not linux/arm64, linux/s390x"
-    assert text in _check_lines(Check(kind="scan", verdict="passed", scanner=scanner))
+    assert text in _check_lines(Check(kind="scan", verdict="passed", scanner=scanner), {})
     assert not any(
-        "only" in line for line in _check_lines(Check(kind="scan", verdict="passed", scanner=Scanner(name="x")))
+        "only" in line for line in _check_lines(Check(kind="scan", verdict="passed", scanner=Scanner(name="x")), {})
     )
+
+
+@pytest.fixture(scope="module")
+def scanned(signer: FakeSigner) -> list[Artifact]:
+    """What is attached to the image by a gate that scans: two bundles, and the report as SARIF and CycloneDX."""
+    world = scan_world()
+    world.signer = signer
+    world.restart()
+    push(world, digest_of(IMAGE))  # type: ignore[arg-type]
+    (artifacts,) = world.registry.attached.values()
+    return artifacts
+
+
+def test_the_documents_that_the_record_names_are_said_to_be_there(
+    run: Run, double: Double, scanned: list[Artifact]
+) -> None:
+    digests = [double.put(one) for one in scanned]
+    code, out, err = run()
+    assert (code, "prove nothing" in err) == (0, False)
+    assert f"    sarif    {digests[2]} (attached)\n    cyclonedx {digests[3]} (attached)\n" in out
+    shown = json.loads(run("--json")[1])
+    assert [one["documents"] for one in shown if one["decision"]] == [
+        [
+            {"name": "sarif", "digest": digests[2], "problem": ""},
+            {"name": "cyclonedx", "digest": digests[3], "problem": ""},
+        ]
+    ]
+
+
+def test_a_document_that_is_not_there_or_has_other_bytes_is_told_and_the_decision_is_proven(
+    run: Run, double: Double, scanned: list[Artifact]
+) -> None:
+    for bundle in scanned[:2]:
+        double.put(bundle)
+    double.put(scanned[2], subject=b"another image")
+    double.put(replace(scanned[2], content=scanned[2].content + b" "))
+    code, out, _ = run()
+    assert (code, out.count("(not attached)")) == (0, 2)
+    changed = double.put(scanned[3])
+    double.content[changed] += b" "
+    code, out, _ = run()
+    assert (code, out.count("(not attached)")) == (0, 1)
+    assert f"{changed} (attached, but the registry sent other bytes than those of {changed})" in out
+
+
+def test_a_flood_of_foreign_documents_is_not_taken_for_the_absence_of_the_own_one(
+    run: Run, double: Double, scanned: list[Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("basegate_cli.attached.MOST", 3)
+    for number in range(4):
+        double.put(replace(scanned[2], content=b'{"number": %d}' % number))
+    for one in scanned:
+        double.put(one)
+    code, out, _ = run()
+    assert code == 0
+    assert out.count("(not among the first 3 artifacts of its type)") == 1
+    assert out.count("(attached)") == 1
 
 
 def test_one_changed_byte_is_refused_with_a_sentence(run: Run, double: Double, made: Any) -> None:
