@@ -116,6 +116,7 @@ def findings(answer: dict[str, Any]) -> RenderableType:
     left = answer["total"] - len(answer["items"])
     rest = [plain(f"and {left} more: --sarif has all")] if left else []
     warned = [plain(f"warning: {text}") for text in answer["warnings"]]
+    warned += [plain(f"VEX document sha256:{one['sha256'][:12]} signed by {one['signer']}") for one in answer["vex"]]
     return Group(head, about, *warned, *([lines] if answer["items"] else ()), *rest)
 
 

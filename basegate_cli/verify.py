@@ -220,6 +220,9 @@ def _check_lines(check: Check, documents: dict[str, str]) -> Iterator[str]:
         yield f"    accepted {used.vulnerability} {used.package}{until}: {used.justification} ({used.author})"
     if check.more_exceptions:
         yield f"    accepted {check.more_exceptions} more, which the record only counts"
+    for document in check.vex:
+        signed = f", {_moment(document.signed_at)}" if document.signed_at else ""
+        yield f"    vex      sha256:{document.digest.get('sha256', '')} signed by {document.signer}{signed}"
 
 
 def _notes(image: Image, decided: list[tuple[Proof, Decision]], others: str, refused: list[str]) -> Iterator[str]:

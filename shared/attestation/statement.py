@@ -100,7 +100,7 @@ class Summary(_Part, frozen=True, kw_only=True):
 
 
 class Evidence(_Part, frozen=True, kw_only=True):
-    """A piece of evidence: what it is (`log`, `report`), where the app keeps it, and the hash of its bytes.
+    """A piece of evidence: what it is (`log`, `report`, `vex`), where the app keeps it, and the hash of its bytes.
 
     A document that is attached to the image (`DOCUMENT_TYPES`) has its hash only.
     """
@@ -134,6 +134,14 @@ class UsedException(_Part, frozen=True, kw_only=True):
     until: str = ""
 
 
+class UsedDocument(_Part, frozen=True, kw_only=True):
+    """A VEX document that the verdict depends on: its hash, who signed it, and when, if a log says when."""
+
+    digest: Hashes
+    signer: str
+    signed_at: Time | None = None
+
+
 class CheckFacts(_Part, frozen=True, kw_only=True):
     """What a kind of check says of one of its checks, beside what every check has.
 
@@ -144,6 +152,7 @@ class CheckFacts(_Part, frozen=True, kw_only=True):
     scanner: Scanner | None = None
     exceptions: tuple[UsedException, ...] = ()
     more_exceptions: int = 0
+    vex: tuple[UsedDocument, ...] = ()
 
 
 class TaskRun(_Part, frozen=True, kw_only=True):
@@ -167,6 +176,7 @@ class Check(_Part, frozen=True, kw_only=True):
     scanner: Scanner | None = None
     exceptions: tuple[UsedException, ...] = ()
     more_exceptions: int = 0
+    vex: tuple[UsedDocument, ...] = ()
 
 
 class Actors(_Part, frozen=True, kw_only=True):
@@ -308,6 +318,7 @@ def _check(record: CheckRecord, facts: CheckFacts | None) -> Check:
         scanner=facts.scanner,
         exceptions=facts.exceptions,
         more_exceptions=facts.more_exceptions,
+        vex=facts.vex,
     )
 
 

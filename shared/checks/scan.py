@@ -4,20 +4,30 @@ The scanner's own exit code is no verdict: the gate judges the findings. Without
 there is no verdict, whatever the reason: `unknown`, and the scan is run again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import asdict, replace
 
-from shared.attestation.statement import DOCUMENT_TYPES, CheckFacts, Scanner, UsedException, evidence_of
+from shared.attestation.statement import (
+    DOCUMENT_TYPES,
+    CheckFacts,
+    Scanner,
+    UsedDocument,
+    UsedException,
+    evidence_of,
+)
 from shared.attestation.statement import Evidence as StatedEvidence
 from shared.checks.approval import TWO_PERSONS_NEED_NAMES
 from shared.checks.kind import CheckResult
+from shared.checks.signature import require_signers, signers_id
 from shared.checks.task import RunsTask, TaskRunKind, telling_line
-from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict
+from shared.checks.vex import NO_VEX, VexDocument, VexDocuments, VexReading, VexRule
+from shared.domain.candidate import Candidate, CheckRecord, Evidence, ScanSummary, Verdict, VexSummary
 from shared.domain.errors import Gone, Malformed, NotFound, Rejected
 from shared.domain.exception import ExceptionGrant, StoredException
 from shared.domain.image import ImageRef, short
@@ -27,12 +37,14 @@ from shared.findings.documents import documents
 from shared.findings.exceptions import is_active, is_in_scope
 from shared.findings.formats import FORMATS
 from shared.findings.frame import FrameReader, without_frames
-from shared.findings.judge import Judgement, Outcome, judge, keys_of
-from shared.findings.model import BrokenReport, Report
+from shared.findings.judge import CLOCK_SKEW, Judgement, Outcome, judge, keys_of
+from shared.findings.model import BrokenReport, Report, aware
 from shared.findings.platforms import Scanned, platforms_of, scanned_of, warning
 from shared.findings.read import read_report
 from shared.findings.rules import ScanRules
-from shared.ports import Artifact, Ledger, Run, RunStatus
+from shared.findings.vex import Statement
+from shared.ports import Artifact, Ledger, Run, RunStatus, Services
+from shared.signatures.trust import form_problems
 
 MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
 """How large a manifest may be: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests"""
@@ -50,7 +62,7 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
     """
 
     kind = "scan"
-    judging = frozenset((*ScanRules.__struct_fields__, "format", "two_persons"))
+    judging = frozenset((*ScanRules.__struct_fields__, "format", "two_persons", "vex"))
     besides = frozenset(("rescan",))
 
     registry: Name
@@ -66,11 +78,14 @@ class ScanCheck(ScanRules, RunsTask, frozen=True, kw_only=True):
         Duration | None,
         Meta(description="how old the newest report of a promoted image may be before it is scanned again"),
     ] = None
+    vex: VexRule | None = None
 
     def problems(self, policy: Policy, *, signs_in: bool) -> Iterator[tuple[str, str]]:
         """Those of its task, and of the rules by which it judges."""
         yield from super().problems(policy, signs_in=signs_in)
         yield from self.rule_problems()
+        if self.vex is not None:
+            yield from ((f"vex.{key}", problem) for key, problem in form_problems(self.vex.trust))
         if self.two_persons and not signs_in:
             yield "two_persons", TWO_PERSONS_NEED_NAMES
 
@@ -88,8 +103,8 @@ class Review(NamedTuple):
     """A report, its judgement, and the keys of the findings of the promoted image (None: there are none to compare).
 
     `basis` identifies what the judgement depends on beside the report and the time. `scanned` says which of the image's
-    platforms it is about. `scanned_again_at` is when a promoted image was scanned again, None for the report of the
-    candidate.
+    platforms it is about, and `vex` are the documents that count. `scanned_again_at` is when a promoted image was
+    scanned again, None for the report of the candidate.
     """
 
     report: Report
@@ -97,6 +112,7 @@ class Review(NamedTuple):
     baseline: frozenset[str] | None
     basis: str
     scanned: Scanned
+    vex: tuple[VexDocument, ...] = ()
     scanned_again_at: datetime | None = None
 
     @property
@@ -129,12 +145,13 @@ class Review(NamedTuple):
 
 
 class _Besides(NamedTuple):
-    """What a judgement depends on beside the rules, the report and the time: the exceptions in scope, and the attempt
-    that the promoted image is based on, if it is compared with another one ("": there is none).
+    """What a judgement depends on beside the rules, the report and the time: the exceptions in scope, the attempt that
+    the promoted image is based on, if it is compared with another one ("": there is none), and the VEX documents.
     """
 
     exceptions: Sequence[ExceptionRule]
     promoted: str = ""
+    vex: VexReading = NO_VEX
 
 
 class ScanCheckKind(TaskRunKind[ScanCheck]):
@@ -145,6 +162,10 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
 
     rule = ScanCheck
 
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._vex = VexDocuments(services)
+
     def judge_again(
         self,
         candidate: Candidate,
@@ -154,17 +175,22 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
     ) -> CheckResult | None:
         """Judge the stored report; None if there is none. One with a verdict is read only if its basis has changed.
 
-        `exceptions` are those at the gate, if the caller has listed them.
+        `exceptions` are those at the gate, if the caller has listed them. VEX documents that were read anew are stored
+        if it has no verdict: for one that has, this only says what would become of it.
         """
         evidence = check.evidence
         if evidence.scan is None and not evidence.report_blob:
             return None
         besides = self._besides(candidate, exceptions, compares=rule.new_only)
-        if check.verdict is not None and evidence.scan and evidence.scan.basis == self._basis(rule, besides):
+        newer = self._vex.renewed(candidate, check, rule.vex) if rule.vex else None
+        basis = self._basis(rule, besides, _documents(check, rule) if newer is None else newer.fingerprint)
+        if check.verdict is not None and evidence.scan and evidence.scan.basis == basis:
             return CheckResult(verdict=check.verdict, reason=check.reason, evidence=evidence)
         report = self._stored(check)
         if report is None:
             return None
+        besides = besides._replace(vex=newer or self._stored_vex(check, rule))
+        evidence = replace(evidence, vex=self._vex_summary(candidate, check, rule, newer))
         return self._reviewed(candidate, check, rule, report, _scanned_before(check), besides).result(evidence)
 
     def review(self, candidate: Candidate, check: CheckRecord, rule: ScanRules) -> Review | None:
@@ -172,7 +198,7 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         report = self._stored(check)
         if report is None:
             return None
-        besides = self._besides(candidate, compares=True)
+        besides = self._besides(candidate, compares=True)._replace(vex=self._stored_vex(check, rule))
         return self._reviewed(candidate, check, rule, report, _scanned_before(check), besides)
 
     def review_promoted(
@@ -194,11 +220,22 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             return None
         known = keys_of(before.findings) if before is not None else None
         rules, scanned = replace(rule, max_database_age=None), _scanned_before(last)
-        return _warned(self._judged(rules, found, scanned, self._besides(image, exceptions), known), image, last)
+        besides = self._besides(image, exceptions)._replace(vex=self._stored_vex(last, rule))
+        return _warned(self._judged(rules, found, scanned, besides, known), image, last)
 
     def exceptions_at(self, gate: str) -> list[ExceptionRule]:
         """The exceptions of the rules, and those that were granted at a gate."""
         return [*self._services.policy.exceptions, *granted_at(self._services.ledger, gate)]
+
+    def readiness(self, rule: ScanCheck) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Those of its task, and whether the trust of VEX documents can be read and used."""
+        yield from super().readiness(rule)
+        if rule.vex is not None:
+            trust = rule.vex.trust
+            yield (
+                f"trusted signers of VEX ({signers_id(trust)})",
+                partial(require_signers, self._services, trust, "scan.vex"),
+            )
 
     def documents(self, check: CheckRecord, image: ImageRef) -> dict[str, Artifact]:
         """Its report as SARIF and CycloneDX. Ratify takes its age from the annotation."""
@@ -216,23 +253,21 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
                 artifact_type=DOCUMENT_TYPES[name],
                 file_name=_FILE_NAMES[name],
             )
-            for name, content in documents(report, used, image, at).items()
+            for name, content in documents(report, used, image, at, self._used_statements(check)).items()
         }
 
     def facts(self, check: CheckRecord, image: ImageRef) -> CheckFacts:
-        """Its scanner, the exceptions that its verdict depends on, and its report, beside the log."""
+        """Its scanner, the exceptions and VEX documents that its verdict depends on, and its report, beside the log."""
         facts, summary = super().facts(check, image), check.evidence.scan
         if summary is None:
             return facts
-        place = check.evidence.report_blob
-        try:
-            report = evidence_of("report", place, self._services.archive.read(place).encode())
-        except Rejected:
-            report = StatedEvidence(name="report", uri=place)
+        places = {"report": check.evidence.report_blob, "vex": check.evidence.vex.place if check.evidence.vex else ""}
+        kept = (self._evidence(name, place) for name, place in places.items() if place)
         attached = (evidence_of(name, "", one.content) for name, one in self.documents(check, image).items())
         return replace(
             facts,
-            evidence=(*facts.evidence, report, *attached),
+            evidence=(*facts.evidence, *kept, *attached),
+            vex=tuple(self._used_documents(check)),
             scanner=Scanner(
                 name=summary.scanner,
                 version=summary.scanner_version,
@@ -244,6 +279,24 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             exceptions=tuple(UsedException(**asdict(exception)) for exception in summary.exceptions),
             more_exceptions=summary.more_exceptions,
         )
+
+    def _evidence(self, name: str, place: str) -> StatedEvidence:
+        try:
+            return evidence_of(name, place, self._services.archive.read(place).encode())
+        except Rejected:
+            return StatedEvidence(name=name, uri=place)
+
+    def _used_documents(self, check: CheckRecord) -> Iterator[UsedDocument]:
+        """The VEX documents that are kept of a check; none if the archive has lost them."""
+        for one in self._vex.kept(check).documents:
+            yield UsedDocument(digest={"sha256": one.sha256}, signer=one.by, signed_at=one.at)
+
+    def _used_statements(self, check: CheckRecord) -> Iterator[Statement]:
+        """What the VEX documents that are kept of a check stated when it ended."""
+        at = check.finished_at
+        for one in self._vex.kept(check).statements:
+            if one.stated_at is None or at is None or aware(one.stated_at) <= at + CLOCK_SKEW:
+                yield one
 
     def _readable(self, log: str) -> str:
         return without_frames(log)
@@ -266,13 +319,15 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             report = _about(read_report(frame.read(log), rule.format), frame.digest, candidate)
         except (BrokenReport, NotFound, Rejected) as error:
             return CheckResult(verdict=Verdict.UNKNOWN, reason=f"{subject}: {error}", evidence=evidence)
-        besides = self._besides(candidate, compares=rule.new_only)
+        vex = self._vex.read(candidate, rule.vex) if rule.vex else NO_VEX
+        besides = self._besides(candidate, compares=rule.new_only)._replace(vex=vex)
         review = self._reviewed(candidate, check, rule, report, self._scanned(candidate, report), besides)
         if review.judgement.verdict is Verdict.UNKNOWN:  # it is scanned again: this report is of no use
             return review.result(evidence)
         name = f"{candidate.gate}/{short(candidate.digest)}/{registry.login_server}/{run.run_id}.report.json"
         place = self._services.archive.store(name, msgspec.json.encode(report).decode())
-        return review.result(replace(evidence, report_blob=place))
+        kept = self._vex.keep(candidate, check, vex) if rule.vex else None
+        return review.result(replace(evidence, report_blob=place, vex=kept))
 
     def _reviewed(
         self,
@@ -290,9 +345,11 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
     def _judged(
         self, rule: ScanRules, report: Report, scanned: Scanned, besides: _Besides, baseline: frozenset[str] | None
     ) -> Review:
-        now = self._services.clock.now()
-        judgement = judge(report, rule, now=now, exceptions=besides.exceptions, baseline=baseline)
-        return Review(report, judgement, baseline, self._basis(rule, besides), scanned)
+        now, exceptions, vex = self._services.clock.now(), besides.exceptions, besides.vex
+        judgement = judge(report, rule, now=now, exceptions=exceptions, vex=vex.statements, baseline=baseline)
+        judgement = replace(judgement, warnings=(*vex.warnings, *judgement.warnings))
+        basis = self._basis(rule, besides, vex.fingerprint)
+        return Review(report, judgement, baseline, basis, scanned, vex.documents)
 
     def _scanned(self, candidate: Candidate, report: Report) -> Scanned:
         """Which of the candidate's platforms a report is about, by the image's manifest at its source."""
@@ -320,11 +377,12 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         in_scope = [one for one in listed if is_in_scope(one, candidate.gate)]
         return _Besides(in_scope, self._promoted(candidate) if compares else "")
 
-    def _basis(self, rule: ScanRules, besides: _Besides) -> str:
+    def _basis(self, rule: ScanRules, besides: _Besides, documents: str) -> str:
+        """`documents` identifies the VEX documents that count (`VexReading.fingerprint`)."""
         now = self._services.clock.now()
         active = [one for one in besides.exceptions if is_active(one, now)]
         promoted = besides.promoted if rule.new_only else None
-        return fingerprint_of(msgspec.to_builtins((rule, active, promoted)))
+        return fingerprint_of(msgspec.to_builtins((rule, active, promoted, documents)))
 
     def _promoted(self, candidate: Candidate) -> str:
         """The attempt that the stable tag is based on, if that is at another digest; else ""."""
@@ -340,6 +398,19 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         scans.sort(key=lambda one: _scanned_before(one).platform != platform)
         report = next((report for report in map(self._stored, scans) if report is not None), None)
         return None if report is None else keys_of(report.findings)
+
+    def _stored_vex(self, check: CheckRecord, rule: ScanRules) -> VexReading:
+        if isinstance(rule, ScanCheck) and rule.vex:
+            return self._vex.stored(check, rule.vex)
+        return NO_VEX
+
+    def _vex_summary(
+        self, candidate: Candidate, check: CheckRecord, rule: ScanCheck, newer: VexReading | None
+    ) -> VexSummary | None:
+        """What a record keeps of the VEX documents of a report that was judged again, by `newer` ones if there are."""
+        if rule.vex is None or newer is None:
+            return check.evidence.vex if rule.vex else None
+        return self._vex.keep(candidate, check, newer) if check.verdict is None else newer.summary()
 
     def _stored(self, check: CheckRecord) -> Report | None:
         return self._read(check.evidence.report_blob)
@@ -364,6 +435,12 @@ def _about(report: Report, stated: str, candidate: Candidate) -> Report:
         named = f"about {', '.join(map(short, digests[:3]))}" if digests else "about no digest"
         raise BrokenReport(f"the report is {named}, not about {short(candidate.digest)}: scan $IMAGE, by its digest")
     return replace(report, subject=replace(report.subject, digests=digests))
+
+
+def _documents(check: CheckRecord, rule: ScanCheck) -> str:
+    """Identifies the VEX documents that are kept of a check, and count under a rule."""
+    kept = check.evidence.vex
+    return kept.documents if kept and rule.vex and kept.trust == rule.vex.fingerprint else ""
 
 
 def _scanned_before(check: CheckRecord) -> Scanned:

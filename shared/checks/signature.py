@@ -77,14 +77,14 @@ class SignatureCheckKind(CheckKind[SignatureCheck]):
             Busy: it is not signed yet.
         """
         began, now = time.monotonic(), self._services.clock.now()
-        trust = self._with_secrets(rule)  # 1
+        trust = with_secrets(self._services, rule)  # 1
         source = _Source(self._services, candidate, deadline=began + READ_SECONDS)
         source.list_manifests(rule)  # 2
         size = source.subject_size(rule)
         try:
             result = verify(candidate.digest, source.signatures(), trust, now, size)  # 3
         except Malformed as error:
-            raise _unusable(rule, error) from error
+            raise unusable(rule, error, "signature") from error
         concluded = replace(_result(result, source), started_at=now)
         left = seconds(rule.timeout) - seconds_between(candidate.created_at, now)
         if concluded.verdict is Verdict.FAILED and left > 0:  # 4
@@ -95,36 +95,11 @@ class SignatureCheckKind(CheckKind[SignatureCheck]):
 
     def readiness(self, rule: SignatureCheck) -> Iterator[tuple[str, Callable[[], object]]]:
         """Whether the keys, certificates and roots can be read and used."""
-        names = [name for _, name in _secrets(rule)]
-        shown = f"secret {', '.join(names)}" if names else fingerprint_of(msgspec.to_builtins(rule))[:8]
-        yield f"trusted signers ({shown})", partial(self._require_usable, rule)
+        yield f"trusted signers ({signers_id(rule)})", partial(require_signers, self._services, rule, "signature")
 
     def dependency(self, rule: SignatureCheck) -> str:
         """The source registry, or the vault."""
         return "signatures at the source"
-
-    def _require_usable(self, rule: SignatureCheck) -> None:
-        try:
-            require_usable(self._with_secrets(rule), self._services.clock.now())
-        except Malformed as error:
-            raise _unusable(rule, error) from error
-
-    def _with_secrets(self, rule: SignatureCheck) -> Trust:
-        """The trust of a rule with the texts of its secrets.
-
-        Raises:
-            Misconfigured: a secret cannot be read.
-        """
-        read = {name: self._services.secrets.read(name) for _, name in _secrets(rule)}
-
-        def text(written: str) -> str:
-            return read.get(secret_of(written), written)
-
-        cosign, notation = rule.cosign, rule.notation
-        return Trust(
-            cosign=cosign and replace(cosign, key=text(cosign.key), trust_root=text(cosign.trust_root)),
-            notation=notation and replace(notation, certificates=text(notation.certificates)),
-        )
 
 
 class _Source:
@@ -228,6 +203,54 @@ def _registry(policy: Policy, candidate: Candidate) -> RegistryRule:
     return named
 
 
+# The trust of a rule.
+
+
+def with_secrets(services: Services, rule: Trust) -> Trust:
+    """The trust of a rule with the texts of its secrets.
+
+    Raises:
+        Misconfigured: a secret cannot be read.
+    """
+    read = {name: services.secrets.read(name) for _, name in _secrets(rule)}
+
+    def text(written: str) -> str:
+        return read.get(secret_of(written), written)
+
+    cosign, notation = rule.cosign, rule.notation
+    return Trust(
+        cosign=cosign and replace(cosign, key=text(cosign.key), trust_root=text(cosign.trust_root)),
+        notation=notation and replace(notation, certificates=text(notation.certificates)),
+    )
+
+
+def require_signers(services: Services, rule: Trust, key: str) -> None:
+    """Check that the keys, certificates and roots of the rule under a key can be read and used.
+
+    Raises:
+        Misconfigured: one cannot.
+    """
+    try:
+        require_usable(with_secrets(services, rule), services.clock.now())
+    except Malformed as error:
+        raise unusable(rule, error, key) from error
+
+
+def unusable(rule: Trust, error: Malformed, key: str) -> Misconfigured:
+    """The error for the trust of the rule under a key, of which a text cannot be used."""
+    name = dict(_secrets(rule)).get(error.field, "")
+    problem = f"{key}.{error.field} {error.problem}"
+    if name:
+        return Misconfigured(f"the secret {name}: {problem}", cause=Cause.SECRET, remedy="store the right text in it")
+    return Misconfigured(problem, remedy="correct it in the rules")
+
+
+def signers_id(rule: Trust) -> str:
+    """What tells the trust of a rule from that of others: the names of its secrets, or a hash."""
+    names = [name for _, name in _secrets(rule)]
+    return f"secret {', '.join(names)}" if names else fingerprint_of(msgspec.to_builtins(rule))[:8]
+
+
 def _place(manifest: Descriptor) -> str:
     return manifest.tag or manifest.digest
 
@@ -241,14 +264,6 @@ def _secrets(rule: Trust) -> Iterator[tuple[str, str]]:
         "notation.certificates": notation.certificates if notation else "",
     }
     return ((key, name) for key, text in texts.items() if (name := secret_of(text)))
-
-
-def _unusable(rule: SignatureCheck, error: Malformed) -> Misconfigured:
-    name = dict(_secrets(rule)).get(error.field, "")
-    problem = f"signature.{error.field} {error.problem}"
-    if name:
-        return Misconfigured(f"the secret {name}: {problem}", cause=Cause.SECRET, remedy="store the right text in it")
-    return Misconfigured(problem, remedy="correct it in the rules")
 
 
 def _result(result: SignatureResult, source: _Source) -> CheckResult:

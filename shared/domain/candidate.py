@@ -69,10 +69,24 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     basis: str = ""
 
 
+class VexSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The VEX documents that a scan was judged by: where they are stored (`place`; "": nowhere yet), and what they are.
+
+    `trust` identifies whom the rule trusts, `documents` those that count ("": none does), and `listed` what was
+    attached to the image, and who was trusted ("": not all of it could be read).
+    """
+
+    place: str = ""
+    trust: str = ""
+    documents: str = ""
+    listed: str = ""
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What a verdict is based on: the run's status, the last lines of its log, and where the whole log is stored.
 
-    Of a scan, `scan` sums up what it found, and `report_blob` is where its report is stored, to be judged again.
+    Of a scan, `scan` sums up what it found, and `report_blob` is where its report is stored, to be judged again; `vex`
+    are the VEX documents beside it, None if its rule has none.
     """
 
     status: str = ""
@@ -80,11 +94,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     log_blob: str = ""
     report_blob: str = ""
     scan: ScanSummary | None = None
+    vex: VexSummary | None = None
 
     @property
     def blobs(self) -> tuple[str, ...]:
         """All places in the archive."""
-        return tuple(filter(None, (self.log_blob, self.report_blob)))
+        return tuple(filter(None, (self.log_blob, self.report_blob, self.vex.place if self.vex else "")))
 
 
 class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):

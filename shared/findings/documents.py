@@ -1,7 +1,7 @@
 """The documents about a scan that are attached to a promoted image: its findings as SARIF and as CycloneDX. Pure.
 
-They depend on what is kept of the scan alone, the report and the exceptions that its verdict depends on: made again,
-they have the same bytes. What the rules of a gate say of a finding is not in them.
+They depend on what is kept of the scan alone, the report, and the exceptions and VEX documents that its verdict depends
+on: made again, they have the same bytes. What the rules of a gate say of a finding is not in them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +20,7 @@ from shared.findings.exceptions import is_about
 from shared.findings.judge import JudgedFinding, Judgement, Outcome
 from shared.findings.model import Finding, Report
 from shared.findings.sarif import sarif_of
+from shared.findings.vex import Statement, newest
 
 T = TypeVar("T")
 
@@ -31,11 +32,15 @@ counted. `basegate verify` reads no more, and a gate copies files of referrers u
 
 
 def documents(
-    report: Report, exceptions: Iterable[ExceptionRule], image: ImageRef, scanned_at: datetime | None
+    report: Report,
+    exceptions: Iterable[ExceptionRule],
+    image: ImageRef,
+    scanned_at: datetime | None,
+    vex: Iterable[Statement] = (),
 ) -> dict[str, bytes]:
     """The documents by the names that a decision record has for them: `sarif`, `cyclonedx`."""
     subject = replace(report.subject, name=str(image), digests=(image.digest,))
-    about, judgement = replace(report, subject=subject), _accepted(report, tuple(exceptions))
+    about, judgement = replace(report, subject=subject), _accepted(report, tuple(exceptions), vex)
 
     def cyclonedx(part: Report, left_out: int) -> dict[str, Any]:
         return cyclonedx_of(part, judgement, image, scanned_at, left_out)
@@ -46,15 +51,23 @@ def documents(
     }
 
 
-def _accepted(report: Report, exceptions: tuple[ExceptionRule, ...]) -> Judgement:
-    """The findings that an exception is about. Which of them would have failed without it is for the rules to say."""
-    found = ((one, next((rule for rule in exceptions if is_about(rule, one)), None)) for one in report.findings)
-    accepted = tuple(
-        JudgedFinding(finding=one, condition="", outcome=Outcome.EXCEPTION, exception=rule)
-        for one, rule in found
-        if rule is not None
-    )
-    return Judgement(verdict=Verdict.PASSED, reason="", findings=accepted)
+def _accepted(report: Report, exceptions: tuple[ExceptionRule, ...], vex: Iterable[Statement]) -> Judgement:
+    """The findings that an exception or a VEX statement is about. Which of them would have failed without it is for the
+    rules to say.
+    """
+    by_id, digests = dict[str, list[Statement]](), frozenset(report.subject.digests)
+    for statement in vex:
+        for name in statement.ids:
+            by_id.setdefault(name, []).append(statement)
+    accepted = list[JudgedFinding]()
+    for one in report.findings:
+        stated = newest((said for name in one.ids for said in by_id.get(name, ())), one, digests)
+        rule = next((rule for rule in exceptions if is_about(rule, one)), None)
+        if stated is not None and stated.covers:
+            accepted.append(JudgedFinding(finding=one, condition="", outcome=Outcome.VEX, statement=stated))
+        elif rule is not None:
+            accepted.append(JudgedFinding(finding=one, condition="", outcome=Outcome.EXCEPTION, exception=rule))
+    return Judgement(verdict=Verdict.PASSED, reason="", findings=tuple(accepted))
 
 
 def _written(report: Report, write: Callable[[Report, int], dict[str, Any]], *, secrets: bool = False) -> bytes:

@@ -54,6 +54,14 @@ class FindingItem(ApiModel, frozen=True, kw_only=True):
     url: str
 
 
+class VexItem(ApiModel, frozen=True, kw_only=True):
+    """A VEX document by which a scan was judged: its hash, who signed it, and when (null if no log says so)."""
+
+    sha256: str
+    signer: str
+    signed_at: datetime | None
+
+
 class Findings(ApiModel, frozen=True, kw_only=True):
     """What a scan found in a candidate, and the verdict on it under the rules and exceptions of today.
 
@@ -72,6 +80,7 @@ class Findings(ApiModel, frozen=True, kw_only=True):
     reason: str
     counts: dict[Severity, int]
     warnings: tuple[str, ...]
+    vex: tuple[VexItem, ...]
     total: int
     items: tuple[FindingItem, ...]
 
@@ -117,6 +126,7 @@ class ScanFindings:
             reason=judgement.reason,
             counts=judgement.counts,
             warnings=judgement.warnings,
+            vex=tuple(VexItem(sha256=one.sha256, signer=one.by, signed_at=one.at) for one in review.vex),
             total=len(listed),
             items=tuple(listed[:limit]),
         )

@@ -32,17 +32,17 @@ from tests.fakes.sigstore import (
 
 IMAGE, OTHER = digest("image"), digest("another")
 KEY, STRANGER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-TRUST = CosignTrust(key=pem(KEY))
+BY_KEY = CosignTrust(key=pem(KEY))
 TYPE = "https://example.test/said"
 WANTED = re.compile(re.escape(TYPE))
 SAID = statement(IMAGE, TYPE, predicate={"said": "so"})
 
 
-def examined(*attached: Attached, trust: CosignTrust = TRUST) -> list[Attestation | Refused]:
+def examined(*attached: Attached, trust: CosignTrust = BY_KEY) -> list[Attestation | Refused]:
     return list(attestations(IMAGE, attached, trust, WANTED))
 
 
-def why(one: Attached, trust: CosignTrust = TRUST) -> str:
+def why(one: Attached, trust: CosignTrust = BY_KEY) -> str:
     """Why an attestation is refused."""
     (refused,) = examined(one, trust=trust)
     assert isinstance(refused, Refused)

@@ -173,7 +173,7 @@ class PromotedImages:
         if candidate.row in scan.repairs:
             return scan.repairs[candidate.row]
         judged = [
-            self._kind.judge_again(candidate, check, rule, exceptions)
+            self._kind.judge_again(candidate, check, rule, exceptions) if check.verdict is not None else None
             for rule in self.rules
             for check in candidate.checks
             if check.run_fingerprint == rule.run_fingerprint

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from shared.checks import check_kinds
+from shared.checks.kind import CheckResult
 from shared.domain.candidate import Candidate, CandidateState, CheckRecord, Verdict, attempts_of
 from shared.domain.errors import Conflict
 from shared.domain.observation import Observation
@@ -80,17 +81,25 @@ class ReleasedJob(SweepJob):
         if veto is not None and veto.record.is_active:
             return None
         banned = veto is not None and (attempt.state, attempt.reason) == (CandidateState.CANCELED, veto.record.words)
-        return attempt if banned or attempt.state is CandidateState.PASSED or self._passes_now(attempt) else None
+        return attempt if banned or attempt.state is CandidateState.PASSED else self._passing_now(attempt)
 
-    def _passes_now(self, attempt: Candidate) -> bool:
-        """Whether only reports failed an attempt, and all of them pass now, under each rule that they are for."""
-        failed = [check for check in attempt.checks if check.verdict is Verdict.FAILED]
-        return attempt.state is CandidateState.FAILED and all(self._check_passes_now(attempt, one) for one in failed)
+    def _passing_now(self, attempt: Candidate) -> Candidate | None:
+        """An attempt that only reports failed, if all of them pass now, under each rule that they are for: with the
+        evidence that they pass on, for the next attempt.
+        """
+        if attempt.state is not CandidateState.FAILED:
+            return None
+        for index, check in enumerate(attempt.checks):
+            if check.verdict is Verdict.FAILED:
+                judged = self._judged(attempt, check)
+                if not judged or any(one is None or one.verdict is not Verdict.PASSED for one in judged):
+                    return None
+                attempt = attempt.with_check(index, evidence=next(filter(None, judged)).evidence)
+        return attempt
 
-    def _check_passes_now(self, attempt: Candidate, check: CheckRecord) -> bool:
+    def _judged(self, attempt: Candidate, check: CheckRecord) -> list[CheckResult | None]:
         rules = [rule for rule in self._gate.checks if rule.run_fingerprint == check.run_fingerprint]
-        judged = [self._kinds[rule.kind].judge_again(attempt, check, rule) for rule in rules]
-        return bool(judged) and all(one is not None and one.verdict is Verdict.PASSED for one in judged)
+        return [self._kinds[rule.kind].judge_again(attempt, check, rule) for rule in rules]
 
     def _resume(self, seen: Observation, attempt: Candidate | None) -> tuple[WorkItem, ...]:
         if attempt is not None and attempt.state is not CandidateState.PASSED:

@@ -107,7 +107,8 @@ class RescanJob(SweepJob):
             gate=stable.gate, digest=stable.digest, tag=stable.tag, fingerprint=rule.run_fingerprint, run=blank
         )
         if (check := self._images.examined(stable, rule)) is not None and check.evidence.report_blob:
-            evidence = Evidence(report_blob=check.evidence.report_blob, scan=check.evidence.scan)
+            known = check.evidence
+            evidence = Evidence(report_blob=known.report_blob, scan=known.scan, vex=known.vex)
             record = replace(record, last=replace(check, evidence=evidence), baseline=evidence.report_blob)
         if run.dry_run:
             return Stored(record, "")
