@@ -61,7 +61,7 @@ def _accepted(report: Report, exceptions: tuple[ExceptionRule, ...], vex: Iterab
             by_id.setdefault(name, []).append(statement)
     accepted = list[JudgedFinding]()
     for one in report.findings:
-        stated = newest((said for name in one.ids for said in by_id.get(name, ())), one, digests)
+        stated = newest((said for name in sorted(one.ids) for said in by_id.get(name, ())), one, digests)
         rule = next((rule for rule in exceptions if is_about(rule, one)), None)
         if stated is not None and stated.covers:
             accepted.append(JudgedFinding(finding=one, condition="", outcome=Outcome.VEX, statement=stated))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -321,6 +324,41 @@ def test_the_cyclonedx_is_valid_by_the_official_schema() -> None:
     assert '"detail":"the exception of ada' in content
     assert validator.validate_str(content) is None
     assert validator.validate_str(content.replace('"severity":', '"gravity":')) is not None
+
+
+_SEVERAL_STATEMENTS = """
+import sys
+from datetime import UTC, datetime
+from shared.domain.image import Digest, ImageRef, Repository
+from shared.findings.documents import documents
+from shared.findings.model import Finding, Package, Report
+from shared.findings.purls import parse_purl
+from shared.findings.vex import Product, Statement, Status
+
+at, purl = datetime(2026, 1, 1, tzinfo=UTC), "pkg:deb/debian/openssl@1"
+names = tuple(f"GHSA-{number}" for number in range(8))
+about = (Product(package=parse_purl(purl)),)
+vex = [Statement(vulnerability=name, products=about, status=Status.NOT_AFFECTED, stated_at=at) for name in names]
+one = Finding(vulnerability="CVE-2026-1", aliases=names, package=Package(name="openssl", version="1", purl=purl))
+image = ImageRef("contosobaseartifacts.azurecr.io", Repository("node"), Digest("sha256:" + "0" * 64))
+made = documents(Report(format="trivy", findings=(one,)), (), image, at, vex)
+sys.stdout.buffer.write(made["sarif"] + made["cyclonedx"])
+"""
+
+
+def test_another_process_writes_the_same_bytes_of_a_finding_with_several_statements_of_one_time() -> None:
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", _SEVERAL_STATEMENTS],
+            cwd=APP_ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    (content,) = made
+    assert content.count(b"the VEX statement, 2026-01-01 that GHSA-0 is not affected") == 2
 
 
 # limits
