@@ -62,7 +62,8 @@ def _accepted(report: Report, exceptions: tuple[ExceptionRule, ...], vex: Iterab
     accepted = list[JudgedFinding]()
     for one in report.findings:
         stated = newest((said for name in sorted(one.ids) for said in by_id.get(name, ())), one, digests)
-        rule = next((rule for rule in exceptions if is_about(rule, one)), None)
+        about = (rule for rule in exceptions if is_about(rule, one))
+        rule = max(about, key=lambda rule: rule.ends_at, default=None)  # as it is judged
         if stated is not None and stated.covers:
             accepted.append(JudgedFinding(finding=one, condition="", outcome=Outcome.VEX, statement=stated))
         elif rule is not None:

@@ -25,6 +25,7 @@ from shared.domain.errors import Retry
 from shared.domain.image import Digest, ImageRef, Repository
 from shared.domain.policy import CheckRule, ExceptionRule, RegistryRule
 from shared.findings.documents import LIMIT_BYTES, LIMIT_FINDINGS, documents
+from shared.findings.judge import judge
 from shared.findings.model import Finding, Package, Rating, Report, Scanner, Secret, Severity
 from shared.findings.read import read_report
 from shared.ports import Artifact
@@ -258,6 +259,17 @@ def test_an_accepted_finding_is_suppressed_in_sarif_and_has_an_analysis_without_
     assert [one.vulnerability for one in decision(world).checks[0].exceptions] == ["CVE-2026-1"]
 
 
+def test_of_two_exceptions_for_a_finding_the_one_that_ends_last_is_named_as_it_is_judged() -> None:
+    report = Report(format="trivy", findings=(found("openssl", aliases=("GHSA-1",)),))
+    first, last = accepted(until="2026-06-30"), accepted(until="2026-12-31", vulnerability="GHSA-1")
+    (judged,) = judge(report, SCAN, now=START, exceptions=(first, last)).findings
+    assert judged.exception == last
+    log, bom = written(report, first, last)
+    (result,) = log["runs"][0]["results"]
+    assert result["suppressions"][0]["justification"] == judged.covered_by
+    assert bom["vulnerabilities"][0]["analysis"]["detail"] == judged.covered_by
+
+
 def test_a_vulnerability_of_several_packages_is_one_entry_which_has_the_fixed_version_of_each() -> None:
     ratings = (Rating("nvd", Severity.CRITICAL, 9.8), Rating("debian", Severity.NEGLIGIBLE))
     common = {"aliases": ("GHSA-1",), "ratings": ratings, "cvss": 7.5, "epss": 0.1, "known_exploited": True}
@@ -331,6 +343,7 @@ import sys
 from datetime import UTC, datetime
 from shared.domain.image import Digest, ImageRef, Repository
 from shared.findings.documents import documents
+from shared.findings.judge import judge
 from shared.findings.model import Finding, Package, Report
 from shared.findings.purls import parse_purl
 from shared.findings.vex import Product, Statement, Status
