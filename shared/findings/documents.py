@@ -6,7 +6,6 @@ on: made again, they have the same bytes. What the rules of a gate say of a find
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,7 +17,7 @@ from shared.domain.policy import ExceptionRule
 from shared.findings.cyclonedx import cyclonedx_of
 from shared.findings.exceptions import is_about
 from shared.findings.judge import JudgedFinding, Judgement, Outcome
-from shared.findings.model import Finding, Report
+from shared.findings.model import Finding, Report, Secret
 from shared.findings.sarif import sarif_of
 from shared.findings.vex import Statement, newest
 
@@ -26,7 +25,7 @@ T = TypeVar("T")
 
 LIMIT_FINDINGS = 5_000
 LIMIT_BYTES = 4 * 1024 * 1024
-"""How many findings a document has, and its maximum size: the least severe findings beyond that are left out, and
+"""How many findings a document has, and its maximum size: what has no room beside more severe findings is left out, and
 counted. `basegate verify` reads no more, and a gate copies files of referrers up to twice that size.
 """
 
@@ -74,26 +73,36 @@ def _accepted(report: Report, exceptions: tuple[ExceptionRule, ...], vex: Iterab
 def _written(report: Report, write: Callable[[Report, int], dict[str, Any]], *, secrets: bool = False) -> bytes:
     """The document of as many findings as the limits allow, the most severe first.
 
-    It repeats texts, and some are longer in it, so it is written of fewer findings until it is small enough.
+    It repeats texts, and some are longer in it, so it is written with less room for them until it is small enough.
     """
-    total = len(report.findings) + (len(report.secrets) if secrets else 0)
-    findings, found = _first(sorted(report.findings, key=_order)), _first(report.secrets if secrets else ())
-    count = max(len(findings), len(found))
+    total, room = len(report.findings) + (len(report.secrets) if secrets else 0), LIMIT_BYTES
+    ordered = sorted(report.findings, key=_order), sorted(report.secrets if secrets else (), key=_place)
     while True:
-        part = replace(report, findings=tuple(findings[:count]), secrets=tuple(found[:count]))
+        part = replace(report, findings=_fitting(ordered[0], room), secrets=_fitting(ordered[1], room))
         left_out = total - len(part.findings) - len(part.secrets)
         content = msgspec.json.encode(write(part, left_out))
-        if len(content) <= LIMIT_BYTES or not count:
+        if len(content) <= LIMIT_BYTES or not room:
             return content
-        count //= 2
+        room //= 2
 
 
-def _first(found: Sequence[T]) -> Sequence[T]:
-    """The first ones that are within the limits by themselves: the files of an image may have long names."""
-    sizes = accumulate(len(msgspec.json.encode(one)) for one in found[:LIMIT_FINDINGS])
-    return found[: sum(size <= LIMIT_BYTES for size in sizes)]
+def _fitting(found: Sequence[T], room: int) -> tuple[T, ...]:
+    """The first ones that fit into as many bytes. What does not fit is left out alone: one finding may be huge."""
+    fitting = list[T]()
+    for one in found:
+        size = len(msgspec.json.encode(one))
+        if size <= room:
+            room -= size
+            fitting.append(one)
+        if len(fitting) == LIMIT_FINDINGS:
+            break
+    return tuple(fitting)
 
 
 def _order(finding: Finding) -> tuple[int, str, str, str, str]:
     package = finding.package
     return -finding.severity.rank, finding.vulnerability, package.name, package.version, package.path
+
+
+def _place(secret: Secret) -> tuple[int, str, str, str]:
+    return -secret.severity.rank, secret.path, secret.rule, secret.title

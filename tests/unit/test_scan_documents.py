@@ -406,3 +406,22 @@ def test_a_finding_that_no_document_has_room_for_is_counted() -> None:
     log = documents(Report(format="trivy", findings=(found("a", aliases=aliases),)), (), IMAGE, START)["cyclonedx"]
     assert json.loads(log)["vulnerabilities"] == []
     assert b'"basegate:findings:left-out","value":"1"' in log
+
+
+@pytest.mark.parametrize("size", [LIMIT_BYTES // 3, LIMIT_BYTES // 2, LIMIT_BYTES])
+def test_a_huge_finding_takes_the_room_of_no_other(size: int) -> None:
+    huge = found("openssl", severity=Severity.CRITICAL, title="x" * size, aliases=("y" * size,))
+    others = tuple(found(f"package-{number}", vulnerability="CVE-2026-2") for number in range(100))
+    log, bom = written(Report(format="trivy", findings=(huge, *others)))
+    results = [one for one in log["runs"][0]["results"] if one["ruleId"] == "CVE-2026-2"]
+    (entry,) = [one for one in bom["vulnerabilities"] if one["id"] == "CVE-2026-2"]
+    assert (len(results), len(entry["affects"])) == (100, 100)
+
+
+def test_of_too_many_secrets_the_most_severe_are_kept() -> None:
+    low = tuple(Secret(rule="key", path=f"{number}", severity=Severity.LOW) for number in range(LIMIT_FINDINGS))
+    worse = (Secret(rule="aws", path="b", severity=Severity.HIGH), Secret(rule="aws", path="a", severity=Severity.HIGH))
+    log, _ = written(Report(format="trivy", secrets=(*low, *worse)))
+    results = log["runs"][0]["results"]
+    uris = [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in results]
+    assert (len(results), uris[:3]) == (LIMIT_FINDINGS, ["a", "b", "0"])
