@@ -29,8 +29,8 @@ def cyclonedx_of(
     """The document: an entry for each vulnerability, or several where packages differ in more than the fixed version.
 
     What covers a finding is the `detail` of its analysis, without a `state`: that a risk is accepted until a day says
-    neither that the image is not affected nor that it is. `left_out` is the number of findings that it says to be
-    missing.
+    neither that the image is not affected nor that it is. So the status of the installed version is `unknown` there.
+    `left_out` is the number of findings that it says to be missing.
     """
     packages = {one: f"package-{number}" for number, one in enumerate(dict.fromkeys(map(_package, report.findings)), 1)}
     return {
@@ -88,7 +88,7 @@ def _vulnerabilities(report: Report, judgement: Judgement, packages: dict[Packag
             description=common.title,
             advisories=[{"url": quote(common.url, safe=_URL_CHARACTERS)}] if common.url else [],
             analysis={"detail": why} if why else None,
-            affects=[_affected(finding, packages[finding.package]) for finding in findings],
+            affects=[_affected(finding, packages[finding.package], why) for finding in findings],
             properties=_properties(
                 **{
                     "status": common.status,
@@ -107,8 +107,9 @@ def _ratings(finding: Finding, scanner: str) -> Iterator[dict[str, Any]]:
         yield rating if score is None else rating | {"score": score}
 
 
-def _affected(finding: Finding, ref: str) -> dict[str, Any]:
-    installed = [{"version": finding.package.version, "status": "affected"}] if finding.package.version else []
+def _affected(finding: Finding, ref: str, why: str) -> dict[str, Any]:
+    status = "unknown" if why else "affected"
+    installed = [{"version": finding.package.version, "status": status}] if finding.package.version else []
     fixed = [{"version": version, "status": "unaffected"} for version in finding.fixed_in]
     return _present(ref=ref, versions=installed + fixed)
 

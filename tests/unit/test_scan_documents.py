@@ -256,6 +256,10 @@ def test_an_accepted_finding_is_suppressed_in_sarif_and_has_an_analysis_without_
     entries = {one["id"]: one for one in json.loads(cyclonedx.content)["vulnerabilities"]}
     assert entries["CVE-2026-1"]["analysis"] == {"detail": why}
     assert "analysis" not in entries["CVE-2026-2"]
+    affected = {name: entry["affects"][0]["versions"] for name, entry in entries.items()}
+    said = {name: {one["version"]: one["status"] for one in versions} for name, versions in affected.items()}
+    assert said["CVE-2026-1"] == {"3.0.1": "unknown", "3.0.2": "unaffected"}
+    assert said["CVE-2026-2"] == {"3.0.1": "affected", "3.0.2": "unaffected"}
     assert [one.vulnerability for one in decision(world).checks[0].exceptions] == ["CVE-2026-1"]
 
 
