@@ -35,6 +35,9 @@ CLOCK_SKEW = timedelta(days=1)
 BY_SCANNER = "suppressed in the report"
 """Why a finding does not fail that the scanner was told to ignore."""
 
+_COVER_CHARACTERS = 2_000
+"""Where the words about what covers a finding are cut: they are repeated for each one, and come from others."""
+
 _NAMED_FINDINGS = 3
 """How many findings a reason names."""
 
@@ -160,7 +163,9 @@ def _keys(finding: Finding) -> Iterator[str]:
 
 
 def covers(report: Report, judgement: Judgement) -> Iterator[tuple[Finding, str]]:
-    """The findings of a report, each with why it does not fail, in words; "" if it fails, or matches no condition."""
+    """The findings of a report, each with why it does not fail, in words, cut if they are long; "" if it fails, or
+    matches no condition.
+    """
     judged = {id(one.finding): one for one in judgement.findings}
     for finding in report.findings:
         yield finding, _covered_by(finding, judged.get(id(finding)))
@@ -170,7 +175,9 @@ def _covered_by(finding: Finding, judged: JudgedFinding | None) -> str:
     by_scanner = BY_SCANNER if finding.suppressed else ""
     if judged is None:
         return by_scanner
-    return "" if judged.outcome is Outcome.FAILS else judged.covered_by or by_scanner or judged.outcome.value
+    words = judged.covered_by or by_scanner or judged.outcome.value
+    words = f"{words[:_COVER_CHARACTERS]}…" if len(words) > _COVER_CHARACTERS else words
+    return "" if judged.outcome is Outcome.FAILS else words
 
 
 # What becomes of a finding.

@@ -26,8 +26,9 @@ from shared.domain.image import Digest, ImageRef, Repository
 from shared.domain.policy import CheckRule, ExceptionRule, RegistryRule
 from shared.findings.documents import LIMIT_BYTES, LIMIT_FINDINGS, documents
 from shared.findings.judge import judge
-from shared.findings.model import Finding, Package, Rating, Report, Scanner, Secret, Severity
+from shared.findings.model import Finding, Package, Rating, Report, Scanner, Secret, Severity, Subject
 from shared.findings.read import read_report
+from shared.findings.vex import Product, Statement, Status
 from shared.ports import Artifact
 from shared.settings import APP_ROOT
 from tests.fakes import START, FakeRun, World
@@ -429,3 +430,18 @@ def test_of_too_many_secrets_the_most_severe_are_kept() -> None:
     results = log["runs"][0]["results"]
     uris = [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in results]
     assert (len(results), uris[:3]) == (LIMIT_FINDINGS, ["a", "b", "0"])
+
+
+@pytest.mark.parametrize("of_whom", ["vulnerability", "author"])
+def test_a_long_text_about_why_a_finding_is_accepted_is_cut_and_takes_the_room_of_no_finding(of_whom: str) -> None:
+    several = tuple(found(f"package-{number}") for number in range(100))
+    report = Report(format="trivy", findings=several, subject=Subject(digests=(GREEN,)))
+    texts: dict[str, Any] = {"vulnerability": "CVE-2026-1", "author": "ada"} | {of_whom: "x" * 1_000_000}
+    about = (Product(digest=GREEN),)
+    vex = Statement(products=about, status=Status.NOT_AFFECTED, aliases=("CVE-2026-1",), **texts)
+    made = documents(report, (), IMAGE, START, (vex,))
+    results = json.loads(made["sarif"])["runs"][0]["results"]
+    assert len(results) == 100
+    assert {len(one["suppressions"][0]["justification"]) for one in results} == {2001}
+    (entry,) = json.loads(made["cyclonedx"])["vulnerabilities"]
+    assert (len(entry["affects"]), len(entry["analysis"]["detail"])) == (100, 2001)
