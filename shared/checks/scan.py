@@ -114,6 +114,7 @@ class Review(NamedTuple):
     scanned: Scanned
     vex: tuple[VexDocument, ...] = ()
     scanned_again_at: datetime | None = None
+    judged_at: datetime | None = None
 
     @property
     def new(self) -> int:
@@ -140,6 +141,7 @@ class Review(NamedTuple):
             more_exceptions=len(tuple(used)[_EXCEPTIONS:]),
             warnings=judgement.warnings[:10],
             basis=self.basis,
+            judged_at=self.judged_at,
         )
         return CheckResult(verdict=judgement.verdict, reason=judgement.reason, evidence=replace(evidence, scan=summary))
 
@@ -292,8 +294,8 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
             yield UsedDocument(digest={"sha256": one.sha256}, signer=one.by, signed_at=one.at)
 
     def _used_statements(self, check: CheckRecord) -> Iterator[Statement]:
-        """What the VEX documents that are kept of a check stated when it ended."""
-        at = check.finished_at
+        """What the VEX documents that are kept of a check stated when it was judged."""
+        at = (check.evidence.scan.judged_at if check.evidence.scan else None) or check.finished_at
         for one in self._vex.kept(check).statements:
             if one.stated_at is None or at is None or aware(one.stated_at) <= at + CLOCK_SKEW:
                 yield one
@@ -349,7 +351,7 @@ class ScanCheckKind(TaskRunKind[ScanCheck]):
         judgement = judge(report, rule, now=now, exceptions=exceptions, vex=vex.statements, baseline=baseline)
         judgement = replace(judgement, warnings=(*vex.warnings, *judgement.warnings))
         basis = self._basis(rule, besides, vex.fingerprint)
-        return Review(report, judgement, baseline, basis, scanned, vex.documents)
+        return Review(report, judgement, baseline, basis, scanned, vex.documents, judged_at=now)
 
     def _scanned(self, candidate: Candidate, report: Report) -> Scanned:
         """Which of the candidate's platforms a report is about, by the image's manifest at its source."""

@@ -51,7 +51,7 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     `platform` is the one that was scanned ("" if the report does not tell), `unscanned` are the others of the image.
     `exceptions` are those that the verdict depends on, at most 20, and `more_exceptions` counts the others; `basis`
-    identifies what it was judged by.
+    identifies what it was judged by, at `judged_at`: the scan may have ended long before.
     """
 
     scanner: str = ""
@@ -67,6 +67,7 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     more_exceptions: int = 0
     warnings: tuple[str, ...] = ()
     basis: str = ""
+    judged_at: datetime | None = None
 
 
 class VexSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -217,7 +217,11 @@ class CandidateController(Controller[Candidate]):
             after = candidate.with_check_record(index, unclaimed)
             after = after.noting(now, f"{name} check without a verdict", result.reason)
         else:
-            after = candidate.with_check(index, **asdict(result) | {"finished_at": result.finished_at or now})
+            times = {  # of the run, also if its report is judged again: that makes no scan newer
+                "started_at": result.started_at or check.started_at,
+                "finished_at": result.finished_at or check.finished_at or now,
+            }
+            after = candidate.with_check(index, **asdict(result) | times)
             after = after.noting(now, f"{name} check {result.verdict}", result.reason)
         if result.verdict is Verdict.FAILED or not only_waits_to_retry(after, gate):
             return after  # the other checks of its phase go on meanwhile

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -34,8 +35,21 @@ from shared.settings import APP_ROOT
 from tests.fakes import START, FakeRun, World
 from tests.fakes.registries import FakeSigner
 from tests.fakes.world import ProcessDied
+from tests.unit.operators import rerun
 from tests.unit.test_rescan import RESCAN, rescanned
-from tests.unit.test_scan_check import GREEN, OPENSSL, SCAN, ZLIB, accepted, framed, push, scan_world, will_report
+from tests.unit.test_scan_check import (
+    GREEN,
+    OPENSSL,
+    SCAN,
+    ZLIB,
+    accepted,
+    change,
+    framed,
+    push,
+    scan_world,
+    swept,
+    will_report,
+)
 from tests.unit.test_scan_check import report as report_of
 
 IMAGE = ImageRef("contosobaseartifacts.azurecr.io", Repository("node"), GREEN)
@@ -231,6 +245,39 @@ def test_a_rescan_changes_nothing_of_what_is_attached() -> None:
     rescanned(world)
     assert len(world.tasks.runs) == 2
     assert world.registry.attached[GREEN] == before
+
+
+def test_a_report_that_is_judged_again_has_the_time_of_its_scan() -> None:
+    world = signing_world()
+    will_report(world, OPENSSL)
+    push(world)
+    (scanned,) = world.candidate(GREEN).checks
+    assert scanned.finished_at is not None
+    world.pass_time(3 * 86_400)
+    change(world, SCAN, exceptions=(accepted(),))
+    swept(world)
+    (check,) = world.candidate(GREEN).checks
+    assert (world.candidate(GREEN).attempt, world.stable_tag(), len(world.tasks.runs)) == (2, GREEN, 1)
+    assert (check.started_at, check.finished_at) == (scanned.started_at, scanned.finished_at)
+    (sarif,), (cyclonedx,) = attached(world, SARIF), attached(world, CYCLONEDX)
+    at = f"{scanned.finished_at:%Y-%m-%dT%H:%M:%SZ}"
+    assert sarif.annotations["org.opencontainers.image.created"] == at
+    assert json.loads(cyclonedx.content)["metadata"]["timestamp"] == at
+
+
+def test_a_scan_that_is_run_again_has_the_time_of_its_last_run() -> None:
+    world = signing_world()
+    will_report(world, OPENSSL)
+    push(world)
+    (scanned,) = world.candidate(GREEN).checks
+    world.pass_time(3 * 86_400)
+    will_report(world)
+    rerun(world, GREEN)
+    world.settle()
+    (check,) = world.candidate(GREEN).checks
+    assert scanned.finished_at is not None
+    assert check.finished_at is not None
+    assert check.finished_at - scanned.finished_at >= timedelta(days=3)
 
 
 def test_another_tag_of_the_digest_has_a_record_of_its_own_and_the_same_documents() -> None:

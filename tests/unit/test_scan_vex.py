@@ -416,6 +416,18 @@ def test_a_document_that_comes_after_the_verdict_lets_a_failed_image_pass() -> N
     assert kept(world).place not in ("", first.place)
 
 
+def test_a_document_that_is_newer_than_the_scan_is_in_the_documents_about_it() -> None:
+    world = pushed()
+    world.pass_time(5 * DAY)
+    stated = f"{world.clock.now() - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    attach(world, key_bundle(KEY, said(predicate=document(at=stated))))
+    swept(world)
+    (check,) = world.candidate(GREEN).checks
+    assert (world.stable_tag(), check.finished_at is not None and f"{check.finished_at:%F}" < stated) == (GREEN, True)
+    for attached in check_kinds(world.services)["scan"].documents(check, world.candidate(GREEN).image).values():
+        assert b"the VEX statement of acme" in attached.content
+
+
 def test_what_somebody_else_attaches_later_is_read_once_and_starts_no_attempt() -> None:
     world = pushed()
     attach(world, key_bundle(STRANGER, said()))
