@@ -19,6 +19,9 @@ _IMAGE = "image"
 _SEVERITIES = {Severity.NEGLIGIBLE: "info"}
 """Where CycloneDX has another word."""
 
+_VERSION_CHARACTERS = 1024
+"""The schema allows no longer version. Such a one is left out: cut, it would be another one."""
+
 _URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~"
 _NO_PACKAGE = Package(name="")
 
@@ -51,7 +54,7 @@ def _package(finding: Finding) -> Package:
 
 def _metadata(report: Report, image: ImageRef, scanned_at: datetime | None, left_out: int) -> dict[str, Any]:
     scanner = _present(
-        type="application", name=report.scanner.name or "unknown scanner", version=report.scanner.version
+        type="application", name=report.scanner.name or "unknown scanner", version=_version(report.scanner.version)
     )
     return _present(
         timestamp=f"{scanned_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if scanned_at else "",
@@ -70,7 +73,8 @@ def _metadata(report: Report, image: ImageRef, scanned_at: datetime | None, left
 
 def _component(package: Package, ref: str) -> dict[str, Any]:
     place = {"occurrences": [{"location": package.path}]} if package.path else None
-    named = _present(type="library", name=package.name, version=package.version, purl=package.purl, evidence=place)
+    version = _version(package.version)
+    named = _present(type="library", name=package.name, version=version, purl=package.purl, evidence=place)
     return {"bom-ref": ref, **named}
 
 
@@ -108,10 +112,15 @@ def _ratings(finding: Finding, scanner: str) -> Iterator[dict[str, Any]]:
 
 
 def _affected(finding: Finding, ref: str, why: str) -> dict[str, Any]:
-    status = "unknown" if why else "affected"
-    installed = [{"version": finding.package.version, "status": status}] if finding.package.version else []
-    fixed = [{"version": version, "status": "unaffected"} for version in finding.fixed_in]
-    return _present(ref=ref, versions=installed + fixed)
+    known = [(finding.package.version, "unknown" if why else "affected")]
+    known += ((version, "unaffected") for version in finding.fixed_in)
+    versions = [{"version": version, "status": status} for version, status in known if _version(version)]
+    return _present(ref=ref, versions=versions)
+
+
+def _version(text: str) -> str:
+    """A version, "" if it is too long."""
+    return text if len(text) <= _VERSION_CHARACTERS else ""
 
 
 def _properties(**values: str) -> list[dict[str, str]]:

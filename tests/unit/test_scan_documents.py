@@ -383,9 +383,14 @@ def test_the_cyclonedx_is_valid_by_the_official_schema() -> None:
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     report, others = read("trivy-alpine-310.json"), ("cyclonedx-vex-1.4.json", "grype-one-cve-several-paths.json")
     rule = msgspec.structs.replace(accepted(vulnerability=report.findings[0].vulnerability), package="")
-    several = msgspec.structs.replace(report, findings=(*report.findings, *(read(one).findings[0] for one in others)))
+    package = Package(name="long", version="1" * 1025)
+    long = found("long", package=package, vulnerability="CVE-2026-9", fixed_in=("2" * 1025, "3" * 1024))
+    findings = (*report.findings, long, *(read(one).findings[0] for one in others))
+    scanner = msgspec.structs.replace(report.scanner, version="0" * 1025)
+    several = msgspec.structs.replace(report, findings=findings, scanner=scanner)
     content = documents(several, (rule,), IMAGE, START)["cyclonedx"].decode()
     assert '"detail":"the exception of ada' in content
+    assert '"versions":[{"version":"%s","status":"unaffected"}]' % ("3" * 1024) in content
     assert validator.validate_str(content) is None
     assert validator.validate_str(content.replace('"severity":', '"gravity":')) is not None
 
