@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from basegate_cli.registry import Refused, Registry
+from basegate_cli.registry import Refused, Registry, Unreached
 from shared.attestation.statement import DOCUMENT_TYPES
 from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed
@@ -44,7 +44,7 @@ def missing_documents(registry: Registry, repository: str, subject: Digest, name
         wanted = dict.fromkeys((digest for digest, name in named.items() if name == kind), _NOT_ATTACHED)
         try:
             _search(registry, repository, subject, DOCUMENT_TYPES[kind], wanted)
-        except Refused as error:
+        except (Refused, Unreached) as error:
             wanted = {digest: why and f"not to be found: {error}" for digest, why in wanted.items()}
         missing |= wanted
     return missing
@@ -54,7 +54,7 @@ def _search(registry: Registry, repository: str, subject: Digest, kind: str, wan
     """Search files among the artifacts of a type, and take note of what was found.
 
     Raises:
-        Refused: the artifacts are not listed.
+        Refused: the artifacts are not listed. Unreached.
     """
     listed = registry.referrers(repository, subject, kind)
     for descriptor in islice(listed, MOST):
@@ -75,7 +75,7 @@ def _problem(registry: Registry, repository: str, digest: Digest) -> str:
     """Why a file that is attached cannot be had, "" if it can."""
     try:
         registry.blob(repository, digest)
-    except Refused as error:
+    except (Refused, Unreached) as error:
         return f"attached, but {error}"
     return ""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from datetime import datetime
@@ -67,24 +68,25 @@ def verify(  # noqa: PLR0913  (the options of a command are its parameters)
 
     The password of --username is in BASEGATE_REGISTRY_PASSWORD, or the first line of stdin.
 
-    Exit codes: 0 proven, 1 not proven, 3 the registry cannot be reached.
+    Exit codes: 0 proven (whether or not its documents are there), 1 not proven, 3 the registry cannot be reached.
     """
     named = parse_image(image)
     login = login_for(named.host, username, _password() if username else "")
     registry = Registry(named.host, login, token_server)
     keys, refused = _trusted(key, key_id), list[str]()
 
-    def read() -> tuple[Digest, list[Proof], dict[str, str]]:
+    def read() -> tuple[Digest, list[Proof]]:
         digest, _ = registry.manifest(named.repository, named.reference)
-        proofs = list(_proofs(registry, named, digest, keys, refused))
-        return digest, proofs, missing_documents(registry, named.repository, digest, _named(proofs))
+        return digest, list(_proofs(registry, named, digest, keys, refused))
 
-    digest, found, documents = _in_time(read, timeout, named.host)
+    ends_at = time.monotonic() + timeout
+    digest, found = _in_time(read, timeout, named.host)
     proofs, others = _of_gate(gate, found), _others(gate, found)
     decided = [(one, one.decision) for one in proofs if one.decision is not None]
     name = f"{named.host}/{named.repository}@{digest}"
     if not decided:
         raise Refused(_unproven(name, others, refused))
+    documents = _missing_documents(registry, named, digest, _named(proofs), ends_at)
     if as_json:
         shown = [msgspec.to_builtins(one) | {"documents": _shown(one, documents)} for one in proofs]
         typer.echo(json.dumps(shown, indent=2))
@@ -150,6 +152,18 @@ def _named(proofs: list[Proof]) -> dict[str, str]:
     """The names of the documents that signed decisions say to be attached, by their digests."""
     decisions = (one.decision for one in proofs if one.decision)
     return {digest: name for decision in decisions for digest, name in documents_of(decision)}
+
+
+def _missing_documents(
+    registry: Registry, image: Image, digest: Digest, wanted: dict[str, str], ends_at: float
+) -> dict[str, str]:
+    """Why documents are missing. That they are not read until then (on the monotonic clock) unproves no decision."""
+    try:
+        left = max(ends_at - time.monotonic(), 0.0)
+        return _in_time(lambda: missing_documents(registry, image.repository, digest, wanted), left, image.host)
+    except Unreached:
+        late = f"not to be found: {image.host} did not send it in time: allow more with --timeout"
+        return dict.fromkeys(wanted, late)
 
 
 def _of_gate(gate: str, proofs: list[Proof]) -> list[Proof]:

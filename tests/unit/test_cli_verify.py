@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from basegate_cli.commands import main
-from basegate_cli.registry import Login, Refused, Registry, login_for, parse_host, parse_image
+from basegate_cli.registry import Login, Refused, Registry, Unreached, login_for, parse_host, parse_image
 from basegate_cli.verify import _check_lines
 from shared.adapters.artifacts_acr import manifest
 from shared.attestation import envelope
@@ -286,6 +287,56 @@ def test_a_document_that_is_not_there_or_has_other_bytes_is_told_and_the_decisio
     code, out, _ = run()
     assert (code, out.count("(not attached)")) == (0, 1)
     assert f"{changed} (attached, but the registry sent other bytes than those of {changed})" in out
+
+
+@pytest.mark.parametrize("method", ["blob", "referrers"])
+def test_a_document_that_cannot_be_reached_is_told_and_the_decision_is_proven(
+    run: Run, double: Double, scanned: list[Artifact], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    digests, read = [double.put(one) for one in scanned], getattr(Registry, method)
+
+    def away(registry: Registry, repository: str, digest: str, *kind: str) -> Any:
+        if digests[2] == digest or kind == ("application/sarif+json",):
+            raise Unreached("the registry cannot be reached")
+        return read(registry, repository, digest, *kind)
+
+    monkeypatch.setattr(Registry, method, away)
+    code, out, _ = run()
+    problem = {"blob": "attached, but", "referrers": "not to be found:"}[method]
+    assert (code, f"{digests[2]} ({problem} the registry cannot be reached)" in out) == (0, True)
+    assert f"{digests[3]} (attached)" in out
+
+
+def test_documents_that_come_too_late_are_told_and_the_decision_is_proven(
+    run: Run, double: Double, scanned: list[Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests, read, ended = [double.put(one) for one in scanned], Registry.blob, threading.Event()
+
+    def slow(registry: Registry, repository: str, digest: str) -> bytes:
+        if digest in digests[2:]:
+            ended.wait(5)
+        return read(registry, repository, digest)
+
+    monkeypatch.setattr(Registry, "blob", slow)
+    moments = iter((0.0, 120.0))  # all the time has passed when the records are read
+    monkeypatch.setattr("basegate_cli.verify.time", SimpleNamespace(monotonic=lambda: next(moments)))
+    code, out, _ = run("--timeout", "120")
+    ended.set()
+    late = f"(not to be found: {double.host} did not send it in time: allow more with --timeout)"
+    assert (code, out.count(late)) == (0, 2)
+
+
+def test_the_documents_of_other_gates_are_not_read(
+    run: Run, double: Double, scanned: list[Artifact], signer: FakeSigner, made: Any
+) -> None:
+    for one in scanned:
+        double.put(one)
+    for bundle in made[0]:
+        double.attach(of_gate("nodes", bundle, signer))
+    assert run("--gate", "nodes")[0] == 0
+    assert not [path for path, _ in double.seen if path.endswith(digest_of(scanned[2].content))]
+    assert run("--gate", "node")[0] == 0
+    assert [path for path, _ in double.seen if path.endswith(digest_of(scanned[2].content))]
 
 
 def test_a_flood_of_foreign_documents_is_not_taken_for_the_absence_of_the_own_one(
