@@ -93,10 +93,15 @@ class DecisionRecords:
         )
 
 
-def documents_in(bundles: Iterable[bytes]) -> dict[str, str]:
-    """The names of the documents that a decision of our own says to be attached beside it, by their digests."""
+def documents_in(bundles: Iterable[bytes]) -> dict[str, str] | None:
+    """The names of the documents that a decision of our own says to be attached beside it, by their digests; None if it
+    is of another version's form.
+    """
     decisions = (payload_of(one) for one in bundles if predicate_type_of(one) == DECISION_TYPE)
-    read = (msgspec.json.decode(one, type=Statement[Decision]).predicate for one in decisions)
+    try:
+        read = [msgspec.json.decode(one, type=Statement[Decision]).predicate for one in decisions]
+    except msgspec.MsgspecError:
+        return None
     return {digest: name for decision in read for digest, name in documents_of(decision)}
 
 

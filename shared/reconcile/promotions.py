@@ -1,7 +1,7 @@
 """The controller of promotions: from the verdict on a digest to the rollouts of the apps on its stable tag."""
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -580,18 +580,15 @@ class PromotionController(Controller[Promotion]):
             lost = replace(step.record, signed_record="")
             return lost.noting(self._services.clock.now(), "decision record lost", step.record.signed_record)
         named = documents_in(bundles)
-        documents = self._documents(step.record, gate, named)
+        documents = self._documents(step.record, gate, named or {})
         try:
             attached = self._records.attach(step.record, gate, bundles, documents.values())
         except Gone as gone:
             return self._unrecorded(step.record, gone.problem)
         now, done = self._services.clock.now(), replace(step.record, record_due=False, attached=attached)
         done = done.noting(now, "decision record attached", ", ".join(map(short, attached)))
-        missing = ", ".join(name for digest, name in named.items() if digest not in documents)
-        if not missing:
-            return done
-        why = f"{missing}: what the record names cannot be made again from what is kept of the scan"
-        return done.noting(now, "report of the scan not attached", why)
+        why = _not_attached(named, documents)
+        return done.noting(now, "report of the scan not attached", why) if why else done
 
     def _documents(self, promotion: Promotion, gate: Gate, named: Collection[str]) -> dict[str, Artifact]:
         """The documents about its attempt that its decision record names, by their digests."""
@@ -625,3 +622,12 @@ class PromotionController(Controller[Promotion]):
 
     def _ended(self, promotion: Promotion, state: PromotionState, reason: str) -> Promotion:
         return replace(promotion, stall=None).ended(self._services.clock.now(), state, reason)
+
+
+def _not_attached(named: Mapping[str, str] | None, attached: Collection[str]) -> str:
+    """Why not all documents are attached that a record names, by their digests; "" if all are. None: nobody knows."""
+    if named is None:
+        return "the record is of another version's form: which documents it names is not known"
+    if missing := ", ".join(name for digest, name in named.items() if digest not in attached):
+        return f"{missing}: what the record names cannot be made again from what is kept of the scan"
+    return ""

@@ -15,7 +15,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from shared.attestation.envelope import load_keys
+from shared.attestation.envelope import bundle, load_keys, payload_of
 from shared.attestation.proof import proof
 from shared.attestation.statement import Decision
 from shared.checks.scan import ScanCheckKind
@@ -216,6 +216,22 @@ def test_a_record_that_names_no_document_gets_none(monkeypatch: pytest.MonkeyPat
     world.registry.attach_fault = None
     world.pass_time(400)
     assert (attached(world), len(world.promotion().attached)) == ([], 2)
+
+
+def test_a_record_of_another_form_is_attached_alone_and_the_history_says_so() -> None:
+    world = signing_world()
+    world.registry.attach_fault = Retry("503")
+    push(world)
+    place = world.promotion().signed_record
+    payloads = [payload_of(line.encode()) for line in world.archive.texts[place].splitlines()]
+    others = [bundle(one.replace(b'"gate":"node"', b'"gate":7'), b"signature", "key") for one in payloads]
+    world.archive.texts[place] = b"\n".join(others).decode()
+    world.registry.attach_fault = None
+    world.pass_time(400)
+    last = world.promotion().history[-1]
+    why = "the record is of another version's form: which documents it names is not known"
+    assert (last.what, last.why) == ("report of the scan not attached", why)
+    assert (world.promotion().state_name, len(world.promotion().attached)) == ("promoted", 2)
 
 
 def test_other_bytes_than_the_record_names_are_not_attached(monkeypatch: pytest.MonkeyPatch) -> None:
