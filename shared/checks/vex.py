@@ -31,9 +31,9 @@ from shared.domain.image import Digest, parse_repository, short
 from shared.domain.policy import Rule, fingerprint_of
 from shared.findings.vex import BrokenVex, Statement, read_vex
 from shared.ports import Attachments, Descriptor, Services
-from shared.signatures.attestations import attestations
+from shared.signatures.attestations import Attestation, attestations
 from shared.signatures.manifest import attestation_layers
-from shared.signatures.model import PAYLOAD_LIMIT_BYTES, Attached, Refused, plain
+from shared.signatures.model import PAYLOAD_LIMIT_BYTES, Attached, Refused, Unreadable, plain
 from shared.signatures.trust import CosignTrust, Trust
 
 log = logging.getLogger(__name__)
@@ -256,18 +256,12 @@ class _Source:
             raise _Incomplete(f"{left_out} of the attestations of the image are beyond the limits", is_lasting=True)
         self._require_few(len(found.manifests))
         attached = [one for manifest in found.manifests for one in self._attached(manifest)]
-        documents = list[VexDocument]()
-        for one in attestations(self._digest, attached, trust.cosign, OPENVEX):
-            if isinstance(one, Refused):
-                self._refused.append(one)
-                continue
-            try:
-                read_vex(one.predicate)
-                documents.append(VexDocument(text=one.predicate.decode(), by=one.by, at=one.at, place=one.place))
-            except (BrokenVex, UnicodeDecodeError) as error:
-                why = f"{one.place}, which {one.by} has signed, cannot be read ({plain(error)})"
-                raise _Incomplete(why, is_lasting=True) from error
-        return tuple(documents)
+        try:
+            examined = list(attestations(self._digest, attached, trust.cosign, OPENVEX))
+        except Unreadable as error:
+            raise _Incomplete(plain(error), is_lasting=True) from error
+        self._refused.extend(one for one in examined if isinstance(one, Refused))
+        return tuple(_document(one) for one in examined if isinstance(one, Attestation))
 
     def warnings(self) -> Iterator[str]:
         """What is attached and has no effect."""
@@ -321,6 +315,20 @@ class _Source:
             raise _Incomplete(
                 f"to read what is attached to the image takes longer than {READ_SECONDS:.0f} s"
             ) from error
+
+
+def _document(one: Attestation) -> VexDocument:
+    """A document that counts.
+
+    Raises:
+        _Incomplete: it cannot be read, so it is not known what it would take back of the others.
+    """
+    try:
+        read_vex(one.predicate)
+        return VexDocument(text=one.predicate.decode(), by=one.by, at=one.at, place=one.place)
+    except (BrokenVex, UnicodeDecodeError) as error:
+        why = f"{one.place}, which {one.by} has signed, cannot be read ({plain(error)})"
+        raise _Incomplete(why, is_lasting=True) from error
 
 
 def _listed(trust: Trust, digest: Digest, found: Attachments) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from shared.domain.image import Digest
-from shared.signatures.model import Attached, Refused, Unverified, plain
+from shared.signatures.model import Attached, Refused, Unreadable, Unverified, plain
 from shared.signatures.trust import CosignTrust
 
 if TYPE_CHECKING:
@@ -36,10 +36,12 @@ def attestations(
     """Of what is attached to a digest, what claims to have a predicate of a type that is wanted: verified, or refused
     with the reason. What claims to be something else is left out.
 
-    Nothing in what is attached makes it raise. Its number and size are limited by who reads it.
+    Nothing that has the one signature of a stranger makes it raise. The number and size of what is attached are limited
+    by who reads it.
 
     Raises:
         Malformed: the trust itself cannot be used; `field` is its key.
+        Unreadable: what somebody who is trusted says, or may say, is not known. The text names the place.
     """
     from shared.signatures.cosign import CosignExaminer
 
@@ -57,6 +59,8 @@ def _examined(one: Attached, examiner: "CosignExaminer", wanted: re.Pattern[str]
         if not claims(one, wanted):
             return None
         signed, predicate = examiner.attestation(one, wanted)
+    except Unreadable as error:
+        raise Unreadable(f"{one.place}: {plain(error)}") from error
     except Unverified as error:
         return Refused(one.place, plain(error))
     except Exception as error:  # noqa: BLE001  (whatever a parser makes of hostile bytes: it is no attestation)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from shared.domain.dsse import BUNDLE_TYPE, IN_TOTO, Bundle, Envelope, pae
 from shared.domain.errors import Malformed
 from shared.domain.image import Digest
-from shared.signatures.model import Attached, Signed, Unverified, decoded, plain
+from shared.signatures.model import Attached, Signed, Unreadable, Unverified, decoded, plain
 from shared.signatures.trust import CosignTrust, several_problem
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ for example), which is not to sign it.
 
 
 _RSA_BITS = 2048
-_SUBJECTS_LIMIT = 100
 
 
 class _Image(msgspec.Struct, rename="kebab"):
@@ -137,9 +136,16 @@ class CosignExaminer:
         1. It is a bundle with a DSSE envelope, or (the older scheme) the envelope itself, with one signature.
         2. It is signed by the pinned key, or by the key of a certificate that a pinned root vouches for.
         3. Its content is an in-toto statement about this digest, whose predicate is of a type that is wanted.
+
+        Raises:
+            Unverified: nobody who is trusted says such a thing of this digest there.
+            Unreadable: somebody who is trusted has signed it, or may have, and what it says is not known.
         """
         opened = self._of_bundle(one) if one.media_type == BUNDLE_TYPE else self._of_envelope(one)  # 1, 2
-        statement = self._statement(opened)  # 3
+        try:
+            statement = self._statement(opened)  # 3
+        except Unverified as error:
+            raise Unreadable(f"{opened.signed.by} has signed it, and it cannot be read ({plain(error)})") from error
         if wanted.fullmatch(statement.predicate_type) is None:
             raise Unverified(f"its predicate is of the type {plain(statement.predicate_type)[:120]!r}")
         self._require_subject(statement)
@@ -148,8 +154,9 @@ class CosignExaminer:
     def _of_bundle(self, one: Attached) -> _Opened:
         bundle = decoded(one.payload, Bundle[_Material], "the bundle")
         envelope, material = bundle.dsse_envelope, bundle.verification_material
-        if envelope is None or len(envelope.signatures) != 1:
+        if envelope is None:
             raise Unverified("the bundle has no DSSE envelope with exactly one signature")
+        _require_one_signature(envelope)
         if (opened := self._opened_by_key(one, envelope)) is not None:
             return opened
         has_certificate = bool(bytes(material.certificate) or bytes(material.x509_certificate_chain))
@@ -158,8 +165,7 @@ class CosignExaminer:
 
     def _of_envelope(self, one: Attached) -> _Opened:
         envelope = decoded(one.payload, Envelope, "the envelope")
-        if len(envelope.signatures) != 1:
-            raise Unverified("the envelope has not exactly one signature")
+        _require_one_signature(envelope)
         if (opened := self._opened_by_key(one, envelope)) is not None:
             return opened
         certificate, entry = one.annotations.get(CERTIFICATE, ""), one.annotations.get(REKOR_BUNDLE, "")
@@ -196,16 +202,17 @@ class CosignExaminer:
         return statement
 
     def _require_subject(self, statement: _Statement) -> None:
-        digests = [one.digest.get("sha256", "") for one in statement.subject[:_SUBJECTS_LIMIT]]
+        digests = [one.digest.get("sha256", "") for one in statement.subject]
         if self._subject.removeprefix("sha256:") not in digests:
             raise Unverified(f"it is for sha256:{plain(next(iter(digests), 'none'))[:64]}")
 
 
 def claims(one: Attached, wanted: re.Pattern[str]) -> bool:
-    """Whether an attestation says of itself that its predicate is of a type that is wanted; nothing of it is verified.
+    """Whether an attestation says of itself that its predicate is of a type that is wanted, or has a statement that
+    cannot be read; nothing of it is verified.
 
     Raises:
-        Unverified: it is not of its form, so it does not say what it is.
+        Unverified: it is not of its form, so nobody has signed it.
     """
     if one.media_type == BUNDLE_TYPE:
         envelope = decoded(one.payload, Bundle[msgspec.Raw], "the bundle").dsse_envelope
@@ -213,7 +220,11 @@ def claims(one: Attached, wanted: re.Pattern[str]) -> bool:
         envelope = decoded(one.payload, Envelope, "the envelope")
     if envelope is None or envelope.payload_type != IN_TOTO:
         return False
-    claim = decoded(_base64(envelope.payload, "the payload"), _Claim, "the statement")
+    payload = _base64(envelope.payload, "the payload")
+    try:
+        claim = decoded(payload, _Claim, "the statement")
+    except Unverified:
+        return True
     return wanted.fullmatch(claim.predicate_type) is not None
 
 
@@ -283,6 +294,15 @@ def _is_supported(key: object) -> bool:
 
 def _signed(one: Attached, signer: "Signer") -> Signed:
     return Signed(place=one.place, kind="cosign keyless", by=signer.name, at=signer.at)
+
+
+def _require_one_signature(envelope: Envelope) -> None:
+    """Several are not examined: whose they are is not known."""
+    number = len(envelope.signatures)
+    if number > 1:
+        raise Unreadable(f"the envelope has {number} signatures, and one of them may be trusted: only one is supported")
+    if not number:
+        raise Unverified("the envelope has no signature")
 
 
 def _base64(text: str, what: str) -> bytes:

@@ -61,11 +61,15 @@ class Unverified(Exception):
     """Why a signature does not count; raised by what examines it."""
 
 
+class Unreadable(Unverified):
+    """Why it is not known what somebody states who is trusted, or may be: it is no matter of a stranger's."""
+
+
 def decoded(data: bytes, kind: type[T], what: str) -> T:
     """A JSON document from a signature. Raises `Unverified` if it is not of its form."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unverified(f"{what} is not of its form ({plain(error)[:120]})") from error
 
 

@@ -1109,8 +1109,15 @@ KNOWN = (
         "a signed VEX document that cannot be read is left out",
         "shared/checks/vex.py",
         "raise _Incomplete(why, is_lasting=True) from error",
-        "self._refused.append(Refused(one.place, why))",
+        'return VexDocument(text=\'{"@context": "https://openvex.dev/ns"}\', by=one.by, at=one.at, place=one.place)',
         _in("unit/test_scan_vex.py", "test_a_signed_document_that_cannot_be_read_leaves_none_that_counts"),
+    ),
+    Mutant(
+        "a signed statement of another version is a stranger's",
+        "shared/signatures/attestations.py",
+        'raise Unreadable(f"{one.place}: {plain(error)}") from error',
+        "return Refused(one.place, plain(error))",
+        _in("unit/test_scan_vex.py", "test_a_signed_statement_of_another_version_leaves_none_that_counts"),
     ),
     Mutant(
         "VEX documents that were changed in the archive count",

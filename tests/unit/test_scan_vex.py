@@ -187,6 +187,14 @@ def test_an_image_without_documents_is_judged_without_a_warning() -> None:
     assert (world.stable_tag(), summary(world).warnings, kept(world).documents) == (None, (), "")
 
 
+def test_the_image_may_be_one_of_many_subjects() -> None:
+    others = [{"digest": {"sha256": f"{number:064x}"}} for number in range(1000)]
+    newer = json.loads(said(predicate=document("affected", at="2026-02-02T00:00:00Z")))
+    newer["subject"] = [*others, *newer["subject"]]
+    world = pushed(key_bundle(KEY, said()), key_bundle(KEY, json.dumps(newer).encode()))
+    assert (world.stable_tag(), summary(world).covered, summary(world).warnings) == (None, 0, ())
+
+
 # What does not count, and stops nothing.
 
 
@@ -303,6 +311,19 @@ def test_a_signed_document_that_cannot_be_read_leaves_none_that_counts(predicate
     world = pushed(key_bundle(KEY, said()), key_bundle(KEY, said(predicate=predicate)))
     assert "which key sha256:" in warning(world)
     assert "has signed, cannot be read" in warning(world)
+
+
+def test_a_signed_statement_of_another_version_leaves_none_that_counts() -> None:
+    later = said(predicate=document("affected", at="2026-02-02T00:00:00Z")).replace(b"Statement/v1", b"Statement/v2")
+    text = warning(pushed(key_bundle(KEY, said()), key_bundle(KEY, later)))
+    assert text.startswith("judged without VEX: ")
+    assert "has signed it, and it cannot be read ('https://in-toto.io/Statement/v2' is no supported version" in text
+
+
+def test_a_document_with_several_signatures_leaves_none_that_counts() -> None:
+    several = json.loads(key_bundle(KEY, said()).payload)
+    several["dsseEnvelope"]["signatures"] *= 2
+    assert "the envelope has 2 signatures" in warning(pushed(key_bundle(KEY, said()), bundle_layer(several)))
 
 
 @pytest.mark.parametrize("fault", [Rejected("no pulls on Sundays"), Malformed("digest", "the bytes have another")])

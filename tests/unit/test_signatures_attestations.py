@@ -14,7 +14,7 @@ from shared.domain.dsse import BUNDLE_TYPE, ENVELOPE_TYPE
 from shared.domain.errors import Malformed
 from shared.signatures.attestations import Attestation, attestations
 from shared.signatures.manifest import attestation_layers
-from shared.signatures.model import Attached, Refused
+from shared.signatures.model import Attached, Refused, Unreadable
 from shared.signatures.trust import CosignTrust
 from tests.fakes import digest
 from tests.fakes.sigstore import (
@@ -93,15 +93,34 @@ def test_the_entry_of_another_attestation_does_not_vouch_for_this_one() -> None:
     assert why(replace(one, annotations=other.annotations), house.trust())
 
 
-@pytest.mark.parametrize(
-    ("payload", "reason"),
-    [
-        (statement(OTHER, TYPE, predicate={}), f"it is for {OTHER}"),
-        (SAID.replace(b"in-toto.io/Statement/v1", b"in-toto.io/Statement/v9"), "no supported version"),
-    ],
-)
-def test_an_attestation_about_something_else_is_refused(payload: bytes, reason: str) -> None:
-    assert reason in why(key_bundle(KEY, payload))
+NO_STATEMENTS = {
+    "unsupported": SAID.replace(b"in-toto.io/Statement/v1", b"in-toto.io/Statement/v9"),
+    "without subjects": json.dumps({"_type": "https://in-toto.io/Statement/v1", "predicateType": TYPE}).encode(),
+    "without JSON": b"{",
+    "of another encoding": SAID.replace(b"Statement/v1", b"Statement/\xff"),
+}
+
+
+def test_an_attestation_about_something_else_is_refused() -> None:
+    assert why(key_bundle(KEY, statement(OTHER, TYPE, predicate={}))) == f"it is for {OTHER}"
+
+
+@pytest.mark.parametrize("payload", NO_STATEMENTS.values(), ids=NO_STATEMENTS)
+def test_what_a_trusted_signer_has_signed_and_cannot_be_read_is_no_strangers(payload: bytes) -> None:
+    house = Sigstore()
+    signed = (key_bundle(KEY, payload), envelope_layer(envelope(KEY, payload)), bundle_layer(house.bundle(payload)))
+    for one in signed:
+        with pytest.raises(Unreadable, match="has signed it, and it cannot be read"):
+            examined(one, trust=replace(house.trust(), key=pem(KEY)))
+    assert why(key_bundle(STRANGER, payload)) == "it is not by the key of the rule"
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_of_several_signatures_one_may_be_trusted(older: bool) -> None:
+    twice = json.loads(key_bundle(STRANGER, SAID).payload)
+    twice["dsseEnvelope"]["signatures"] += envelope(KEY, SAID)["signatures"]
+    with pytest.raises(Unreadable, match="the envelope has 2 signatures"):
+        examined(envelope_layer(twice["dsseEnvelope"]) if older else bundle_layer(twice))
 
 
 def test_a_changed_byte_is_refused() -> None:

@@ -144,7 +144,7 @@ RETYPED = {**envelope(KEY, statement(IMAGE)), "payloadType": "application/json"}
         ),
         (key_bundle(KEY, b'{"a": 1}'), "the statement is not of its form"),
         (_bundle(dsseEnvelope=None), "the bundle has no DSSE envelope with exactly one signature"),
-        (_bundle(dsseEnvelope=TWICE), "the bundle has no DSSE envelope with exactly one signature"),
+        (_bundle(dsseEnvelope=TWICE), "the envelope has 2 signatures"),
         (_bundle(dsseEnvelope=RETYPED), "it is not by the key of the rule"),
         (
             _bundle(dsseEnvelope=envelope(KEY, statement(IMAGE), "application/json")),
