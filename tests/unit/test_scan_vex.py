@@ -23,7 +23,7 @@ from shared.checks.scan import ScanCheck
 from shared.checks.vex import ATTESTATIONS_LIMIT, READ_SECONDS, VexReading, VexRule
 from shared.domain.candidate import CandidateState, Evidence, VexSummary
 from shared.domain.dsse import BUNDLE_TYPE
-from shared.domain.errors import Malformed, Rejected, Retry
+from shared.domain.errors import Malformed, Misconfigured, Rejected, Retry
 from shared.domain.image import Digest
 from shared.domain.policy import RegistryRule
 from shared.findings.model import Severity
@@ -34,7 +34,7 @@ from shared.queries.findings import ScanFindings
 from shared.rules import InvalidGates, parse_gates
 from shared.signatures.model import Attached
 from shared.signatures.trust import CosignTrust
-from tests.fakes import World
+from tests.fakes import World, digest
 from tests.fakes.sigstore import (
     NOW,
     WORKFLOW,
@@ -47,13 +47,14 @@ from tests.fakes.sigstore import (
     statement,
 )
 from tests.triggers.test_board_findings import page_of
-from tests.unit.operators import rerun
+from tests.unit.operators import hold, rerun
 from tests.unit.test_rescan import DAY, alarms, rescans
 from tests.unit.test_scan_check import (
     GREEN,
     OPENSSL,
     RED,
     SCAN,
+    ZLIB,
     accepted,
     change,
     counted_reads,
@@ -576,6 +577,30 @@ def test_until_it_is_scanned_again_a_promoted_image_is_judged_by_the_documents_o
     world.sweep_now()
     assert alarms(world) == []
     assert rescans(world)[0].last is not None
+
+
+def test_while_the_source_is_away_all_images_at_risk_are_told_though_not_what_repairs_them() -> None:
+    strict = replace(VEX, rescan="24h", fail_on=(Condition(severity=Severity.LOW),))
+    world = scan_world(replace(VEX, rescan="24h"))
+    will_report(world, ZLIB)
+    push(world)
+    world.push("15.14", digest("blue"))
+    world.settle()
+    hold(world)
+    will_report(world)
+    push(world, RED)
+    world.pass_time(300)
+    world.sweep_now()
+    world.referrers.list_fault = Retry("registry: 503")
+    change(world, replace(strict, vex=VexRule(cosign=CosignTrust(key=pem(STRANGER)))))
+    world.pass_time(300)
+    world.sweep_now()
+    assert [one.words.partition(" of gate")[0] for one in alarms(world)] == ["15-alpine", "15.14"]
+    assert "no candidate that repairs it" in alarms(world)[0].plan
+    world.referrers.list_fault = None
+    world.pass_time(300)
+    world.sweep_now()
+    assert f"candidate {world.candidate(RED).id} repairs it" in alarms(world)[0].plan
 
 
 # What people are told.

@@ -1,5 +1,6 @@
 """Which promoted images are at risk: their newest reports, judged under the rules and exceptions of now."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 
 from shared.checks.scan import ScanCheck, ScanCheckKind
 from shared.domain.candidate import Candidate, CheckRecord, Verdict, attempts_of, new_attempt
+from shared.domain.errors import BasegateError
 from shared.domain.image import Digest, Tag, parse_repository, short
 from shared.domain.policy import ExceptionRule, Gate, fingerprint_of
 from shared.domain.promotion import Promotion, PromotionState
@@ -19,6 +21,8 @@ from shared.findings.exceptions import is_active, is_in_scope
 from shared.findings.judge import Outcome
 from shared.findings.model import Severity, aware
 from shared.ports import Services, Stored, last, newest_promotions, read
+
+log = logging.getLogger(__name__)
 
 _OFFERED = 20
 """How many promotions are read to find the candidate that repairs an image at risk."""
@@ -169,15 +173,25 @@ class PromotedImages:
                     yield promotion, found.record
 
     def _passes(self, candidate: Candidate, scan: TagScan, exceptions: Sequence[ExceptionRule]) -> bool | None:
-        """Whether every scan of a candidate passes under the rules of now; None if that is not known yet."""
+        """Whether every scan of a candidate passes under the rules of now; None if that is not known yet, as while the
+        source of its VEX documents is away: the image at risk is told all the same.
+        """
         if candidate.row in scan.repairs:
             return scan.repairs[candidate.row]
-        judged = [
-            self._kind.judge_again(candidate, check, rule, exceptions) if check.verdict is not None else None
+        scans = [
+            (check, rule)
             for rule in self.rules
             for check in candidate.checks
             if check.run_fingerprint == rule.run_fingerprint
         ]
+        try:
+            judged = [
+                self._kind.judge_again(candidate, check, rule, exceptions) if check.verdict is not None else None
+                for check, rule in scans
+            ]
+        except BasegateError as error:
+            log.warning("whether candidate %s repairs an image at risk is not known: %s", candidate.id, error)
+            return None
         verdicts = [one.verdict for one in judged if one is not None]
         if Verdict.FAILED in verdicts:
             return False
