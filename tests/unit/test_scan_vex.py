@@ -22,6 +22,7 @@ from shared.checks.approval import ApprovalCheck
 from shared.checks.scan import ScanCheck
 from shared.checks.vex import ATTESTATIONS_LIMIT, READ_SECONDS, VexReading, VexRule
 from shared.domain.candidate import CandidateState, Evidence, VexSummary
+from shared.domain.decide import START_LIMIT_SECONDS
 from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed, Misconfigured, Rejected, Retry
 from shared.domain.image import Digest
@@ -48,7 +49,7 @@ from tests.fakes.sigstore import (
 )
 from tests.triggers.test_board_findings import page_of
 from tests.unit.operators import hold, rerun
-from tests.unit.test_rescan import DAY, alarms, rescans
+from tests.unit.test_rescan import DAY, SCAN_SECONDS, alarms, rescans
 from tests.unit.test_scan_check import (
     GREEN,
     OPENSSL,
@@ -577,6 +578,23 @@ def test_until_it_is_scanned_again_a_promoted_image_is_judged_by_the_documents_o
     world.sweep_now()
     assert alarms(world) == []
     assert rescans(world)[0].last is not None
+
+
+@pytest.mark.parametrize("fault", [Retry("registry: 503"), Misconfigured("the app may not read", remedy="the role")])
+def test_a_source_that_stays_away_keeps_no_new_finding_of_a_promoted_image_back(fault: Retry | Misconfigured) -> None:
+    world = pushed(key_bundle(KEY, said()), rule=replace(VEX, rescan="24h"))
+    swept_again(world)
+    world.referrers.list_fault = fault
+    swept_again(world)
+    (waiting,) = rescans(world)
+    assert (alarms(world), waiting.run.reason) == ([], str(fault))
+    world.pass_time(SCAN_SECONDS + START_LIMIT_SECONDS)
+    world.sweep_now()
+    (alarm,), (record,) = alarms(world), rescans(world)
+    assert ("CVE-2026-1" in alarm.words, record.failures, record.last and record.last.evidence.vex) == (True, 0, None)
+    world.referrers.list_fault = None
+    swept_again(world)
+    assert alarms(world) == []
 
 
 def test_while_the_source_is_away_all_images_at_risk_are_told_though_not_what_repairs_them() -> None:

@@ -143,7 +143,7 @@ class RescanJob(SweepJob):
         try:
             changed = self._read(record, image, rule) if record.run.run_id else self._adopt(record, image, rule)
         except BasegateError as error:
-            changed = self._unread(record, rule, str(error))
+            changed = self._unread(record, image, rule, str(error))
         if changed == record:
             return stored
         saved = self._services.ledger.save(stored, changed)
@@ -166,13 +166,21 @@ class RescanJob(SweepJob):
             return changed
         return record.reported(finished)
 
-    def _unread(self, record: Rescan, rule: ScanCheck, reason: str) -> Rescan:
-        """A run that cannot be read may have a report, but does not stop the other scans of the gate for ever."""
+    def _unread(self, record: Rescan, image: Candidate, rule: ScanCheck, reason: str) -> Rescan:
+        """A run that cannot be read may have a report, but does not stop the other scans of the gate for ever. If only
+        its VEX documents cannot be read, its report counts without them in the end: what they cover then fails.
+        """
         assert record.run.claimed_at is not None  # only what was claimed is continued
         now = self._services.clock.now()
-        if seconds_between(record.run.claimed_at, now) > seconds(rule.timeout) + START_LIMIT_SECONDS:
-            return record.failed(reason, now)
-        return replace(record, run=replace(record.run, reason=reason))
+        if seconds_between(record.run.claimed_at, now) <= seconds(rule.timeout) + START_LIMIT_SECONDS:
+            return replace(record, run=replace(record.run, reason=reason))
+        if rule.vex and record.run.run_id:
+            with suppress(BasegateError):
+                changed = self._read(record, image, replace(rule, vex=None))
+                if changed != record:
+                    log.warning("rescan of %s at gate %s without VEX: %s", record.digest, record.gate, reason)
+                    return changed
+        return record.failed(reason, now)
 
     def _adopt(self, record: Rescan, image: Candidate, rule: ScanCheck) -> Rescan:
         assert record.run.claimed_at is not None  # only what was claimed is continued
