@@ -183,10 +183,13 @@ class VexDocuments:
         return reading if (reading.fingerprint, reading.trust) == (kept.documents, kept.trust) else NO_VEX
 
     def keep(self, candidate: Candidate, check: CheckRecord, reading: VexReading) -> VexSummary:
-        """Store what was read, as evidence of this attempt: what earlier ones were judged by stays."""
+        """Store what was read, as evidence of this attempt: what earlier ones were judged by stays, and what another
+        worker reads at another moment has another name.
+        """
         run = f"{candidate.gate}/{short(candidate.digest)}/{check.registry}/{check.run_id}"
-        name = f"{run}.vex-{candidate.attempt:03}-{reading.trust}.json"
-        return reading.summary(self._services.archive.store(name, msgspec.json.encode(reading).decode()))
+        content = msgspec.json.encode(reading)
+        name = f"{run}.vex-{candidate.attempt:03}-{hashlib.sha256(content).hexdigest()[:16]}.json"
+        return reading.summary(self._services.archive.store(name, content.decode()))
 
     def _read(self, candidate: Candidate, rule: VexRule, known: str = "") -> VexReading | None:
         """Read what is attached; None if that is what was `known`.

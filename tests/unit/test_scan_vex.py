@@ -20,7 +20,7 @@ from shared.checks import check_kinds
 from shared.checks import vex as checks_vex
 from shared.checks.approval import ApprovalCheck
 from shared.checks.scan import ScanCheck
-from shared.checks.vex import ATTESTATIONS_LIMIT, READ_SECONDS, VexReading, VexRule
+from shared.checks.vex import ATTESTATIONS_LIMIT, READ_SECONDS, VexDocuments, VexReading, VexRule
 from shared.domain.candidate import CandidateState, Evidence, VexSummary
 from shared.domain.decide import START_LIMIT_SECONDS
 from shared.domain.dsse import BUNDLE_TYPE
@@ -376,6 +376,17 @@ def test_the_documents_are_stored_beside_the_report_with_their_signers() -> None
     assert (one.by.startswith("key sha256:"), one.place) == (True, world.referrers.listed[GREEN][0].digest)
     assert kept(world).place in check.evidence.blobs
     assert kept(world).place.startswith(check.evidence.report_blob.removesuffix(".report.json"))
+
+
+def test_what_two_workers_read_at_two_moments_is_kept_at_two_places() -> None:
+    world = pushed(key_bundle(KEY, said()))
+    candidate, documents = world.candidate(GREEN), VexDocuments(world.services)
+    check = candidate.checks[0]
+    earlier = documents.kept(check)
+    later = documents.keep(candidate, check, replace(earlier, documents=(), listed="changed"))
+    assert later.place != kept(world).place
+    assert documents.kept(check) == earlier
+    assert documents.keep(candidate, check, earlier) == kept(world), "the same reading has the same place"
 
 
 def test_the_decision_names_the_hash_and_the_signer_of_each_document() -> None:
