@@ -29,7 +29,7 @@ from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import BasegateError, Malformed, Rejected, Retry, needing
 from shared.domain.image import Digest, parse_repository, short
 from shared.domain.policy import Rule, fingerprint_of
-from shared.findings.vex import BrokenVex, Statement, read_vex
+from shared.findings.vex import BrokenVex, Statement, read_openvex
 from shared.ports import Attachments, Descriptor, Services
 from shared.signatures.attestations import Attestation, attestations
 from shared.signatures.manifest import attestation_layers
@@ -107,7 +107,7 @@ class VexReading(Struct, frozen=True, kw_only=True, dict=True):
         Raises:
             BrokenVex: another version of the app could read one, and this one cannot.
         """
-        return tuple(chain.from_iterable(read_vex(one.text.encode()) for one in self.documents))
+        return tuple(chain.from_iterable(read_openvex(one.text.encode()) for one in self.documents))
 
     @property
     def fingerprint(self) -> str:
@@ -327,7 +327,7 @@ def _document(one: Attestation) -> VexDocument:
         _Incomplete: it cannot be read, so it is not known what it would take back of the others.
     """
     try:
-        read_vex(one.predicate)
+        read_openvex(one.predicate)
         return VexDocument(text=one.predicate.decode(), by=one.by, at=one.at, place=one.place)
     except (BrokenVex, UnicodeDecodeError) as error:
         why = f"{one.place}, which {one.by} has signed, cannot be read ({plain(error)})"

@@ -121,10 +121,8 @@ def read_vex(content: bytes) -> tuple[Statement, ...]:
     Raises:
         BrokenVex: it is no VEX document, broken, or too large.
     """
-    if len(content) > LIMIT_BYTES:
-        raise BrokenVex(f"the VEX document has more than {LIMIT_BYTES} bytes")
-    kind = _decoded(content, _Kind)
-    if str(kind.context).startswith("https://openvex.dev/ns"):
+    kind = _kind(content)
+    if kind.is_openvex:
         statements = _openvex(_decoded(content, _OpenVex))
     elif kind.bom_format == "CycloneDX":
         statements = _cyclonedx(_decoded(content, _CycloneDx))
@@ -133,6 +131,17 @@ def read_vex(content: bytes) -> tuple[Statement, ...]:
     else:
         raise BrokenVex("it is no VEX document: neither OpenVEX (@context), CSAF (document) nor CycloneDX (bomFormat)")
     return tuple(_bounded(statements))
+
+
+def read_openvex(content: bytes) -> tuple[Statement, ...]:
+    """The statements of an OpenVEX document; those of the other formats are refused.
+
+    Raises:
+        BrokenVex: it is no such document, broken, or too large.
+    """
+    if not _kind(content).is_openvex:
+        raise BrokenVex("it is no OpenVEX document (@context)")
+    return read_vex(content)
 
 
 # What all formats share.
@@ -144,6 +153,17 @@ class _Kind(Struct, frozen=True):
     context: Any = field(name="@context", default="")
     bom_format: Any = field(name="bomFormat", default="")
     document: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def is_openvex(self) -> bool:
+        """Whether it is OpenVEX, of any version."""
+        return str(self.context).startswith("https://openvex.dev/ns")
+
+
+def _kind(content: bytes) -> _Kind:
+    if len(content) > LIMIT_BYTES:
+        raise BrokenVex(f"the VEX document has more than {LIMIT_BYTES} bytes")
+    return _decoded(content, _Kind)
 
 
 def _decoded(content: bytes, kind: type[T]) -> T:

@@ -308,7 +308,17 @@ def test_a_huge_attestation_that_says_it_is_no_document_is_not_read() -> None:
     assert (world.stable_tag(), summary(world).warnings) == (GREEN, ())
 
 
-@pytest.mark.parametrize("predicate", [{}, {"@context": TYPE, "statements": [{"status": "fine"}]}, "text", [1]])
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        {},
+        {"@context": TYPE, "statements": [{"status": "fine"}]},
+        "text",
+        [1],
+        {"bomFormat": "CycloneDX", "vulnerabilities": []},
+        {"document": {"category": "csaf_vex"}},
+    ],
+)
 def test_a_signed_document_that_cannot_be_read_leaves_none_that_counts(predicate: Any) -> None:
     world = pushed(key_bundle(KEY, said()), key_bundle(KEY, said(predicate=predicate)))
     assert "which key sha256:" in warning(world)

@@ -11,7 +11,7 @@ import pytest
 from shared.findings import vex
 from shared.findings.model import Finding, Package
 from shared.findings.purls import parse_purl
-from shared.findings.vex import BrokenVex, Product, Statement, Status, is_about, read_vex
+from shared.findings.vex import BrokenVex, Product, Statement, Status, is_about, read_openvex, read_vex
 
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 IMAGE = f"pkg:oci/node@{DIGEST.replace(':', '%3A')}?repository_url=registry.example%2Fnode"
@@ -351,6 +351,14 @@ def test_other_ids_of_a_cyclonedx_vulnerability_are_aliases() -> None:
 def test_what_is_no_vex_document_is_broken_with_a_reason_and_nothing_else(content: bytes) -> None:
     with pytest.raises(BrokenVex, match=r"VEX document"):
         read_vex(content)
+
+
+def test_where_openvex_is_expected_a_document_of_another_format_is_refused() -> None:
+    content = json.dumps(openvex("pkg:npm/x")).encode()
+    assert read_openvex(content) == read_vex(content)
+    for other in (csaf({}, {}), cyclonedx({"ref": "pkg:npm/x"})):
+        with pytest.raises(BrokenVex, match="no OpenVEX document"):
+            read_openvex(json.dumps(other).encode())
 
 
 def test_products_of_a_wide_document_are_counted_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
