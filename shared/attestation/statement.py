@@ -135,7 +135,7 @@ class UsedException(_Part, frozen=True, kw_only=True):
 
 
 class UsedDocument(_Part, frozen=True, kw_only=True):
-    """A VEX document that the verdict depends on: its hash, who signed it, and when, if a log says when."""
+    """A VEX document by which a report was judged: its hash, who signed it, and when, if a log says when."""
 
     digest: Hashes
     signer: str

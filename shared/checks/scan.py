@@ -104,7 +104,7 @@ class Review(NamedTuple):
 
     `basis` identifies what the judgement depends on beside the report and the time. `scanned` says which of the image's
     platforms it is about, and `vex` are the documents that count. `scanned_again_at` is when a promoted image was
-    scanned again, None for the report of the candidate.
+    scanned again, None for the report of the candidate; `judged_at` is when it was judged.
     """
 
     report: Report

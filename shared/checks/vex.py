@@ -11,7 +11,6 @@ import hashlib
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,6 +19,7 @@ from itertools import chain
 from threading import Lock
 
 import msgspec
+from cachetools import LRUCache
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -50,13 +50,17 @@ TOTAL_LIMIT_BYTES = 4 * 1024 * 1024
 READ_SECONDS = 30.0
 """How long the attestations of one digest are read."""
 
+RECENT_BYTES = 16 * 1024 * 1024
+"""The size of the readings that a process remembers."""
+
 SWEEP_SECONDS = 60.0
 """How long a sweep job looks for newer documents, for all failed candidates together; then what is kept counts."""
 
 _DEPENDENCY = "VEX documents at the source"
+_ENTRY_BYTES = 1024
 _MANIFEST_LIMIT_BYTES = 4 * 1024 * 1024
 _ATTESTATIONS = (".att",)
-_UNUSABLE = "judged without VEX: what was kept was read for another trust, or is gone; the next scan reads it anew"
+_UNUSABLE = "judged without VEX: nothing is kept that was read for the trust of this rule"
 
 
 class VexRule(Rule, frozen=True, kw_only=True):
@@ -207,16 +211,21 @@ class VexDocuments:
             listed = _listed(trust, candidate.digest, found)
             if listed == known:
                 return None
-            if (recent := _recent.get(listed)) is not None:
+            with _recent_lock:
+                recent = _recent.get(listed)
+            if recent is not None:
                 return replace(recent, trust=blank.trust)
             try:
                 documents = source.documents(found, trust)  # 2
+                reading = replace(blank, documents=documents, warnings=tuple(source.warnings()), listed=listed)
             except Malformed as error:
                 raise unusable(rule.trust, error, "scan.vex") from error
             except _Incomplete as why:
-                return replace(blank, warnings=(str(why),), listed=listed if why.is_lasting else "")
-            reading = replace(blank, documents=documents, warnings=tuple(source.warnings()), listed=listed)
-            _recent.add(reading)
+                if not why.is_lasting:
+                    return replace(blank, warnings=(str(why),))
+                reading = replace(blank, warnings=(str(why),), listed=listed)
+            with _recent_lock:
+                _recent[listed] = reading
             return reading
 
 
@@ -340,27 +349,13 @@ def _listed(trust: Trust, digest: Digest, found: Attachments) -> str:
     return fingerprint_of([msgspec.to_builtins(trust), digest, manifests, found.left_out, found.is_complete])
 
 
-class _Recent:
-    """The last readings of this process, by what was listed.
-
-    An image that failed is looked at by every sweep. Where registries count what is read, a list that has changed
-    without letting it pass would be read each time.
-    """
-
-    _LIMIT = 16
-
-    def __init__(self) -> None:
-        self._readings, self._lock = OrderedDict[str, VexReading](), Lock()
-
-    def get(self, listed: str) -> VexReading | None:
-        with self._lock:
-            return self._readings.get(listed)
-
-    def add(self, reading: VexReading) -> None:
-        with self._lock:
-            self._readings[reading.listed] = reading
-            while len(self._readings) > self._LIMIT:
-                self._readings.popitem(last=False)
+def _size(reading: VexReading) -> int:
+    return _ENTRY_BYTES + sum(len(one.text) for one in reading.documents)
 
 
-_recent = _Recent()
+_recent: LRUCache[str, VexReading] = LRUCache(maxsize=RECENT_BYTES, getsizeof=_size)
+"""The last readings of this process, by what was listed. An image that failed is looked at by every sweep; where
+registries count what is read, a list that has changed without letting it pass would be read each time.
+"""
+
+_recent_lock = Lock()

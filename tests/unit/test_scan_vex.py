@@ -20,8 +20,9 @@ from shared.checks import check_kinds
 from shared.checks import vex as checks_vex
 from shared.checks.approval import ApprovalCheck
 from shared.checks.scan import ScanCheck
+from shared.checks.signature import SignatureCheck
 from shared.checks.vex import ATTESTATIONS_LIMIT, READ_SECONDS, VexDocuments, VexReading, VexRule
-from shared.domain.candidate import CandidateState, Evidence, VexSummary
+from shared.domain.candidate import CandidateState, Evidence, Verdict, VexSummary
 from shared.domain.decide import START_LIMIT_SECONDS
 from shared.domain.dsse import BUNDLE_TYPE
 from shared.domain.errors import Malformed, Misconfigured, Rejected, Retry
@@ -73,9 +74,9 @@ TAG = f"{GREEN.replace(':', '-')}.att"
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+def fresh() -> None:
     """What this process has read before is forgotten: images of several tests are the same."""
-    monkeypatch.setattr(checks_vex, "_recent", checks_vex._Recent())
+    checks_vex._recent.clear()
 
 
 def document(status: str = "not_affected", *, at: str = "2026-02-01T00:00:00Z", product: str = "") -> dict[str, Any]:
@@ -172,7 +173,7 @@ def test_the_newest_statement_counts_whatever_the_order_of_the_list() -> None:
         assert pushed(*attached).stable_tag() is None
 
 
-def test_a_document_about_the_package_covers_it_and_one_about_another_image_does_not() -> None:
+def test_a_document_about_another_image_does_not_count() -> None:
     other = key_bundle(KEY, said(predicate=document(product=f"pkg:oci/node@{RED}")))
     world = pushed(other)
     assert (world.stable_tag(), summary(world).covered) == (None, 0)
@@ -213,7 +214,7 @@ def test_the_image_may_be_one_of_many_subjects() -> None:
         (replace(key_bundle(KEY, said()), media_type="application/json"), "it has no attestation"),
         (replace(key_bundle(KEY, said()), payload=b"{"), "the bundle is not of its form"),
     ],
-    ids=["foreign", "another subject", "by somebody of a right-looking identity", "unsigned", "media type", "broken"],
+    ids=["foreign", "another subject", "keyless, of another authority", "unsigned", "media type", "broken"],
 )
 def test_what_nobody_trusted_has_signed_is_counted_and_has_no_effect(one: Attached, reason: str) -> None:
     text = warning(pushed(one))
@@ -248,7 +249,12 @@ def test_other_attestations_of_the_same_signer_are_neither_documents_nor_a_warni
 
 def test_the_key_of_the_signature_check_excuses_nothing() -> None:
     by_another = replace(SCAN, vex=VexRule(cosign=CosignTrust(key=pem(STRANGER))))
-    assert "has no effect" in warning(pushed(key_bundle(KEY, said()), rule=by_another))
+    world = vex_world(key_bundle(KEY, said()))
+    change(world, SignatureCheck(cosign=CosignTrust(key=pem(KEY))), by_another)
+    attach(world, key_bundle(KEY, statement(GREEN)))
+    push(world)
+    signature, scan = world.candidate(GREEN).checks
+    assert (signature.verdict, scan.verdict) == (Verdict.PASSED, Verdict.FAILED)
 
 
 def test_ten_thousand_referrers_are_not_read_and_hide_no_later_statement() -> None:
@@ -472,9 +478,14 @@ def test_a_document_that_is_newer_than_the_scan_is_in_the_documents_about_it() -
         assert b"the VEX statement of acme" in attached.content
 
 
-def test_what_somebody_else_attaches_later_is_read_once_and_starts_no_attempt() -> None:
+@pytest.mark.parametrize(
+    "one",
+    [key_bundle(STRANGER, said()), key_bundle(KEY, said(predicate={"@context": "https://openvex.dev/ns/v0.2.0"}))],
+    ids=["by a stranger", "that cannot be read"],
+)
+def test_what_is_attached_later_and_does_not_count_is_read_once_and_starts_no_attempt(one: Attached) -> None:
     world = pushed()
-    attach(world, key_bundle(STRANGER, said()))
+    attach(world, one)
     swept(world)
     read = len(world.referrers.reads)
     texts = set(world.archive.texts)
