@@ -27,17 +27,18 @@ _WHY = "found by sweep: nothing blocks it any more"
 class ReleasedJob(SweepJob):
     """Compares the observed digests of one gate's source tags with those of its stable tags.
 
-    Two queries, and one read for each tag where the two differ. A promotion that is now blocked by a hold becomes held
-    until the hold ends.
+    Two queries, and one read for each tag where the two differ; for an image that failed by its scan, a rule with `vex`
+    lists what is attached to it upstream. Jobs of other gates do not wait for that. A promotion that is now blocked by
+    a hold becomes held until the hold ends.
     """
 
     def __init__(self, services: Services, gate: Gate) -> None:
-        super().__init__(services, f"released.{gate.name}", "ledger")
+        super().__init__(services, f"released.{gate.name}", f"tasks {gate.name}")
         self._gate, self._observer, self._vetoes = gate, Observer(services), Vetoes(services)
         self._kinds = check_kinds(services)
 
     def batches(self, run: JobRun) -> Iterator[str]:
-        """One batch: all of it is in the ledger."""
+        """One batch: tags where the two differ are few."""
         for seen, stable in self._differing():
             current = self._services.ledger.load(Promotion, seen.gate, promotion_row(seen.tag, seen.sequence))
             is_returning = current is None or current.record.returning
