@@ -129,10 +129,16 @@ class PromotionController(Controller[Promotion]):
         return latest is not None and not latest.settled
 
     def _await_verdict(self, step: Step[Promotion], gate: Gate) -> Promotion:
-        """Follow the last attempt at the digest: base the promotion on it, wait, end with it, or create another one."""
+        """Follow the last attempt at the digest: base the promotion on it, wait, end with it, or create another one.
+
+        Raises:
+            Conflict: another worker is moving the tag for it, by rules that have changed since.
+        """
         if (ended := self._ended_early(step.record, gate)) is not None:
             return ended
         promotion, latest = step.record, self._latest(step.record)
+        if promotion.candidate:
+            self._stable.own_claim(self._stable.read(gate, promotion.tag), promotion.row, None)
         if latest is None or (latest.fingerprint != gate.fingerprint and latest.settled):
             return self._examine(step, gate, latest)
         if not latest.settled:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.checks.approval import ApprovalCheck
 from shared.domain.candidate import Candidate, CandidateState
 from shared.domain.errors import Conflict, Retry
 from shared.domain.image import Digest
@@ -308,6 +309,28 @@ def test_a_worker_that_fails_before_it_claims_leaves_the_claim_of_another_worker
     world.registry.point = while_another_fails  # type: ignore[method-assign,assignment]
     world.settle()
     assert world.stable_tag() == world.stable().digest == GREEN
+
+
+def test_a_promotion_whose_tag_is_being_moved_is_not_examined_anew_for_rules_that_change_in_that_moment() -> None:
+    world = about_to_move()
+    item, point, before = world.promotion().work_item, world.registry.point, len(world.candidates())
+    (gate,) = world.policy.gates.values()
+    stricter = msgspec.structs.replace(gate, checks=(*gate.checks, ApprovalCheck()))
+
+    def while_the_rules_change(*given: Any) -> None:
+        world.registry.point = point  # type: ignore[method-assign]
+        world.use(msgspec.structs.replace(world.policy, gates={gate.name: stricter}))
+        world.reconciler.work(item, redelivered=True)
+        point(*given)
+
+    world.registry.point = while_the_rules_change  # type: ignore[method-assign,assignment]
+    world.settle()
+    assert (world.stable_tag(), world.stable().digest, world.promotion().state) == (
+        GREEN,
+        GREEN,
+        PromotionState.PROMOTED,
+    )
+    assert (len(world.candidates()), world.registry.moves.count(("base/node:15-alpine", GREEN))) == (before, 1)
 
 
 def test_while_a_worker_that_was_taken_over_from_may_still_move_the_tag_no_later_promotion_moves_it() -> None:
