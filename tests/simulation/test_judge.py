@@ -15,6 +15,7 @@ from shared.domain.errors import Retry
 from shared.domain.observation import Observation
 from shared.domain.stable_tag import Hold
 from shared.intake.observe import Observer
+from shared.operations.gates import GateOperations
 from shared.ports import Removal
 from shared.promotion.decision_records import DecisionRecords
 from shared.promotion.referrers import Copied, UpstreamReferrers
@@ -156,7 +157,13 @@ def count_no_observations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Observation, "with_sequence", lambda self, sequence: self)
 
 
+def let_operators_die_after_lifting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fault: the sweep resumes what they have released."""
+    monkeypatch.setattr(GateOperations, "promote_again", lambda self, gate, tag, who: None)
+
+
 def leave_what_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_operators_die_after_lifting(monkeypatch)
     monkeypatch.setattr(ReleasedJob, "_differing", lambda self: iter(()))
 
 
@@ -210,6 +217,15 @@ def judge_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return stable.current_scan or judged(self, stable, known, exceptions)
 
     monkeypatch.setattr(PromotedImages, "judged", once)
+
+
+def test_what_operators_who_die_have_released_is_resumed_by_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_operators_die_after_lifting(monkeypatch)
+    logging.disable(logging.CRITICAL)
+    try:
+        assert not any(Schedule(seed).play().violations for seed in range(100))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("plant", [see_no_risk, scan_nothing_again, judge_once])
